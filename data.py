@@ -1,0 +1,271 @@
+"""Data sets as tensors on the device, and every random stream by its name:  python data.py --data mnist
+
+A set is read from <data-dir>/<name>.npz: x_train, y_train, x_test, y_test, the images uint8 (N, H, W[, 3]).
+Where that file is absent torchvision downloads the set once and the file is written; a machine without a
+network needs one copied file. `glyphs` is a stand-in that needs neither: digits drawn in matplotlib's fonts.
+"""
+import argparse
+import hashlib
+import os
+import sys
+import tempfile
+import zipfile
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+VALIDATION = 5000  # images split off the training set, as in Frankle & Carbin 2019
+
+
+def rng(*key):
+    """A CPU torch.Generator named by its key of plain ints and strings, such as rng(seed, "order", epoch).
+
+    torch's mt19937 looks at the low 32 bits of its seed alone, so the hash is cut to 32 bits here already.
+    """
+    digest = hashlib.sha256(repr(key).encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:4], "big"))
+
+
+class Data(NamedTuple):
+    """x (N, C, H, W) float32 and y (N,) int64 of every split, on one device."""
+    x_train: torch.Tensor
+    y_train: torch.Tensor
+    x_val: torch.Tensor
+    y_val: torch.Tensor
+    x_test: torch.Tensor
+    y_test: torch.Tensor
+    file: str   # the name of the npz file
+    crc32: int  # of its x_train.npy, from the zip directory: which pixels these are
+
+
+def load(name, root, device="cpu", scaling="standard", colour=False):
+    """The data set `name` of the folder `root`, made first if its file is absent; a fault is a SystemExit.
+
+    scaling: a row of SCALINGS. colour takes the row <name>_colour of SOURCES where there is one.
+    """
+    stem = f"{name}_colour" if colour and f"{name}_colour" in SOURCES else name
+    path = Path(root) / f"{stem}.npz"
+    if not os.path.exists(path):
+        write(path, SOURCES[stem])
+    arrays, crc32 = read(path)
+    check(path, arrays)
+    order = torch.randperm(len(arrays["y_train"]), generator=rng("validation", name)).numpy()
+    x, y = arrays.pop("x_train")[order], arrays.pop("y_train")[order]  # popped: two copies are enough
+    shift, scale = SCALINGS[scaling](x[VALIDATION:])
+    images = [pixels(part, shift, scale, device)
+              for part in (x[VALIDATION:], x[:VALIDATION], arrays["x_test"])]
+    labels = [torch.from_numpy(part.astype(np.int64).ravel()).to(device)
+              for part in (y[VALIDATION:], y[:VALIDATION], arrays["y_test"])]
+    return Data(images[0], labels[0], images[1], labels[1], images[2], labels[2], path.name, crc32)
+
+
+def batches(data, seed, batch, start, stop):
+    """(x, y) of steps [start, stop), each a function of (seed, step); an epoch's partial batch is dropped."""
+    n = len(data.x_train)
+    per_epoch = n // batch
+    for epoch in range(start // per_epoch, -(-stop // per_epoch)):
+        order = torch.randperm(n, generator=rng(seed, "order", epoch)).to(data.x_train.device)
+        first, last = max(start - epoch * per_epoch, 0), min(stop - epoch * per_epoch, per_epoch)
+        for i in range(first, last):
+            rows = order[i * batch:(i + 1) * batch]
+            yield data.x_train.index_select(0, rows), data.y_train.index_select(0, rows)
+
+
+def pixels(images, shift, scale, device):
+    """(images - shift) / scale by channel: (N, H, W[, C]) uint8 to (N, C, H, W) float32, contiguous."""
+    x = torch.from_numpy(images).to(device)  # as bytes, a quarter of the floats
+    x = x.reshape(*x.shape[:3], -1).permute(0, 3, 1, 2)
+    x = x.to(torch.float32, memory_format=torch.contiguous_format)
+    for operation, value in ((x.sub_, shift), (x.div_, scale)):
+        operation(torch.as_tensor(value, dtype=torch.float32, device=device).view(-1, 1, 1))
+    return x
+
+
+def moments(images):
+    """Mean and deviation by channel, (C,) float64, of (N, H, W[, C]) uint8, exact, from a histogram."""
+    counts = 0
+    for part in np.array_split(images, 1 + len(images) // 100):  # bincount copies what it counts to int64
+        channels = part.reshape(-1, *images.shape[3:] or (1,)).T
+        counts = counts + np.stack([np.bincount(channel, minlength=256) for channel in channels])
+    share, value = counts / counts.sum(1, keepdims=True), np.arange(256)
+    mean = share @ value
+    variance = (share * (value - mean[:, None]) ** 2).sum(1)
+    return mean, np.sqrt(np.where(variance > 0, variance, 1))  # a channel of one colour becomes 0, not NaN
+
+
+SCALINGS = {"standard": moments, "unit": lambda images: (0, 255)}  # what to subtract, and then to divide by
+
+
+def read(path):
+    """The four arrays of an npz file, and the CRC of its x_train, which zipfile checks as it reads."""
+    try:
+        with zipfile.ZipFile(path) as members, np.load(path, allow_pickle=False) as npz:
+            return {key: npz[key] for key in ARRAYS}, members.getinfo("x_train.npy").CRC
+    except Exception as error:  # a damaged zip raises any of a dozen kinds
+        raise SystemExit(f"cannot read {path} ({reason(error)}): "
+                         "copy it there again, or remove it to have it made anew")
+
+
+def check(path, arrays):
+    """Out, with the first rule of the file format that the arrays break."""
+    for part in ("train", "test"):
+        x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
+        rules = {
+            f"x_{part} must be uint8 (N, H, W) or (N, H, W, 3)":
+                x.dtype == np.uint8 and x.size and (x.ndim == 3 or x.shape[3:] == (3,)),
+            f"y_{part} must hold one label an image": y.shape in (x.shape[:1], x.shape[:1] + (1,)),
+            f"y_{part} must be whole numbers 0 to 9":
+                y.dtype.kind in "iu" and np.isin(y, np.arange(10)).all(),
+            f"x_train must hold more than {VALIDATION} images": part == "test" or x.shape[:1] > (VALIDATION,),
+            "x_train and x_test must have images of one shape": x.shape[1:] == arrays["x_train"].shape[1:],
+        }
+        for rule in (rule for rule, holds in rules.items() if not holds):
+            raise SystemExit(f"{path}: {rule}, but x_{part} is {x.dtype} {x.shape} and y_{part} {y.dtype} "
+                             f"{y.shape}; put a right file there, or remove it to have it made anew")
+
+
+def write(path, source):
+    """Make path from source's arrays, whole or not at all; two processes at once do no harm."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f"{path.name}.", suffix=".tmp", dir=path.parent) as scratch:
+            whole = Path(scratch, path.name)
+            np.savez(whole, **source(path, scratch))
+            os.replace(whole, path)
+    except OSError as error:
+        raise SystemExit(f"cannot write {path} ({reason(error)}): free space, or name another --data-dir")
+
+
+def reason(error):
+    """The last line of what an exception says."""
+    return (getattr(error, "strerror", None) or str(error) or repr(error)).strip().splitlines()[-1]
+
+
+def download(kind, folder, path, scratch):
+    """The four arrays as torchvision has them: from its folder beside path if there, or the network."""
+    home = path.parent if (path.parent / folder).is_dir() else scratch
+    try:
+        parts = {part: getattr(vision(), kind)(home, train=part == "train", download=True)
+                 for part in ("train", "test")}
+    except Exception as error:  # no network, no torchvision, damaged files: each has its own kind
+        raise SystemExit(f"torchvision cannot get {kind} ({reason(error)}): get a network, "
+                         f"or copy {path.name} into {path.parent}")
+    return {f"{axis}_{part}": np.asarray(values, np.uint8)
+            for part, images in parts.items() for axis, values in (("x", images.data), ("y", images.targets))}
+
+
+def vision():
+    """torchvision.datasets, which beside a CPU-only torch imports once two operators have schemas."""
+    try:
+        from torchvision import datasets
+    except RuntimeError:  # operator torchvision::nms does not exist: the compiled ones did not load
+        for module in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
+            del sys.modules[module]  # parts of the failed import, which the next would take for its own
+        for operator in ("nms", "qnms"):
+            torch.library.define(f"torchvision::{operator}",
+                                 "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        from torchvision import datasets
+    return datasets
+
+
+FONTS = ("DejaVuSans DejaVuSans-Bold DejaVuSans-Oblique DejaVuSansMono DejaVuSansMono-Bold DejaVuSerif "
+         "DejaVuSerif-Bold DejaVuSerif-Italic STIXGeneral STIXGeneralBol STIXGeneralItalic STIXGeneralBolIta "
+         "cmr10 cmb10 cmss10 cmtt10").split()
+
+
+def glyphs(_path, _scratch, **style):
+    """The four arrays of the stand-in: 20,000 and 5,000 drawn digits, the same at every call."""
+    masters, threads = glyph_masters(), torch.get_num_threads()
+    torch.set_num_threads(1)  # a second thread gains little here, and loses much on a busy machine
+    parts = [draw(masters, rng("glyphs", style["channels"], part), **style) for part in range(50)]
+    torch.set_num_threads(threads)
+    x, y = (torch.cat(column).numpy() for column in zip(*parts))
+    return dict(zip(ARRAYS, (x[:20000], y[:20000], x[20000:], y[20000:])))
+
+
+def glyph_masters():
+    """Every font's digits, upright in the middle of their cells: (font, digit, 64, 64) float32 in [0, 1]."""
+    from matplotlib import get_data_path
+    from matplotlib.ft2font import FT2Font
+    masters = torch.zeros(len(FONTS), 10, 64, 64)
+    for name, cells in zip(FONTS, masters):
+        font = FT2Font(str(Path(get_data_path(), "fonts", "ttf", f"{name}.ttf")))
+        font.set_size(52, 72)  # points, dots an inch: digits about 40 pixels high
+        for digit, cell in enumerate(cells):
+            font.set_text(str(digit))
+            font.draw_glyphs_to_bitmap()
+            ink = torch.from_numpy(np.array(font.get_image()))
+            top, left = (64 - ink.shape[0]) // 2, (64 - ink.shape[1]) // 2
+            cell[top:top + ink.shape[0], left:left + ink.shape[1]] = ink / 255
+    return masters
+
+
+def draw(masters, g, side, channels, ground, texture, contrast, noise, n=500):
+    """n images (n, side, side[, 3]) and labels (n,), uint8: a digit, and half of another cut by the border.
+
+    ground, contrast: (low, high) in [0, 1]; texture, noise: deviations on that scale. n: fits the cache.
+    """
+    digits, others = torch.randperm(n, generator=g) % 10, torch.randint(10, (n,), generator=g)
+    base = uniform(g, *ground, n, channels, 1, 1)
+    rough = functional.interpolate(torch.randn(n, channels, 4, 4, generator=g), size=side, mode="bilinear")
+    image = base + texture * rough + noise * torch.randn(n, channels, side, side, generator=g)
+    way = uniform(g, 0, 2 * torch.pi, n)
+    border = 1.1 * torch.stack([way.cos(), way.sin()], 1)
+    for number, centre, strength in ((digits, uniform(g, -0.15, 0.15, n, 2), 1.0), (others, border, 0.6)):
+        tint = torch.randn(n, channels, 1, 1, generator=g).abs() * (0.5 - base).sign()  # light on dark
+        tint *= uniform(g, *contrast, n, 1, 1, 1) * strength / tint.norm(dim=1, keepdim=True)
+        image += tint * warp(masters, number, centre, side, g)
+    return (image.clamp_(0, 1) * 255).round().byte().permute(0, 2, 3, 1).squeeze(3), digits.byte()
+
+
+def warp(masters, digits, centre, side, g):
+    """Ink (n, 1, side, side) in [0, 1] of digits (n,) about centre (n, 2), in random font, turn and size."""
+    n = len(digits)
+    fonts = torch.randint(len(masters), (n,), generator=g)
+    angle, slant = uniform(g, -0.35, 0.35, n), uniform(g, -0.3, 0.3, n)  # radians, and columns a row
+    size = uniform(g, 0.8, 1.3, n)
+    cos, sin = angle.cos() / size, angle.sin() / size
+    turn = torch.stack([cos, cos * slant - sin, sin, sin * slant + cos], 1).view(n, 2, 2)
+    theta = torch.cat([turn, -turn @ centre[..., None]], 2)  # from a place in the image to one in the master
+    grid = functional.affine_grid(theta, (n, 1, side, side), align_corners=False)
+    return functional.grid_sample(masters[fonts, digits][:, None], grid, align_corners=False)
+
+
+def uniform(g, low, high, *shape):
+    """Float32 numbers of the given shape in [low, high)."""
+    return low + (high - low) * torch.rand(shape, generator=g)
+
+
+SOURCES = {  # name of the file: its arrays, given the path where it will be and a scratch folder
+    "mnist": partial(download, "MNIST", "MNIST"),
+    "cifar10": partial(download, "CIFAR10", "cifar-10-batches-py"),
+    "fashion_mnist": partial(download, "FashionMNIST", "FashionMNIST"),
+    "glyphs": partial(
+        glyphs, side=28, channels=1, ground=(0.0, 0.0), texture=0.0, contrast=(0.5, 1.0), noise=0.1),
+    "glyphs_colour": partial(
+        glyphs, side=32, channels=3, ground=(0.4, 0.6), texture=0.1, contrast=(0.7, 1.0), noise=0.05),
+}
+DATASETS = [name for name in SOURCES if not name.endswith("_colour")]
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Print shape, mean, std and class counts of every split.")
+    parser.add_argument("--data", choices=DATASETS, default="mnist")
+    parser.add_argument("--data-dir", default=os.environ.get("DATA_DIR", "data"))
+    parser.add_argument("--input", choices=SCALINGS, default="standard")
+    parser.add_argument("--colour", action="store_true", help="glyphs as the convolutional nets see them")
+    args = parser.parse_args()
+    data = load(args.data, args.data_dir, scaling=args.input, colour=args.colour)
+    print(f"{data.file}  crc32 {data.crc32:08x}")
+    for split, x, y in zip(("train", "val", "test"), data[0:6:2], data[1:6:2]):
+        print(f"{split:5} {tuple(x.shape)}  mean {x.mean():.3f}  std {x.std():.3f}  "
+              f"per class {' '.join(map(str, y.bincount(minlength=10).tolist()))}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,266 @@
+"""Draws every figure and table from runs/*/metrics.json: python plot.py [--runs runs] [--figures figures]"""
+import argparse
+import functools
+import itertools
+import math
+import os
+import sys
+import textwrap
+from collections import namedtuple
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib import pyplot as plt
+
+import stats
+
+STYLE = {"font.size": 12, "axes.titlesize": 12, "legend.fontsize": 11, "legend.frameon": False,
+         "figure.dpi": 150, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
+         "grid.color": "0.9", "axes.axisbelow": True, "figure.constrained_layout.use": True}
+# Okabe & Ito's colours: blue is Xavier, orange is Kaiming; a solid line is normal, a dashed one uniform.
+SCHEMES = {"xavier_normal": ("#0072B2", "-", "o"), "xavier_uniform": ("#56B4E9", "--", "^"),
+           "kaiming_normal": ("#D55E00", "-", "s"), "kaiming_uniform": ("#E69F00", "--", "D")}
+OTHERS = [(color, line, mark) for mark, (line, color) in zip("vP*<X>d" * 12, itertools.cycle(
+    itertools.product(("-", "--", "-."), ("#009E73", "#CC79A7", "#000000", "#999999"))))]
+LAYERS = ["#E69F00", "#56B4E9", "#009E73", "#D55E00", "#0072B2", "#CC79A7", "#F0E442", "#999999", "#000000"]
+TICKS = [100, 50, 20, 10, 5, 2, 1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01]     # % of weights remaining
+FINE = [100, 80, 60, 50, 40, 30, 20]                                    # the same for a short range
+PICKED = (1, 0.21, 0.07, 0.02)                                          # densities that have a panel each
+PICTURES = {784: (1, 28, 28), 3072: (3, 32, 32)}                        # inputs: channels, rows, columns
+CURVES = {      # figure: its panels' quantity of a level, scale, whether zoomed to the upper end, label
+    "accuracy": [(stats.final_test_acc, 100, False, "test accuracy at the level's end (%)"),
+                 (stats.final_test_acc, 100, True, "the same, upper end (%)")],
+    "early_stop": [(stats.early_step, 1, False, "early stop (step of least validation loss)")],
+    "val_loss": [(stats.early_val_loss, 1, False, "least validation loss (nats)"),
+                 (stats.early_test_acc, 100, False, "test accuracy at early stop (%)")]}
+LEARNING = [("val_acc", 100, "validation accuracy (%)"), ("val_loss", 1, "validation loss (nats)")]
+
+Group = namedtuple("Group", "name schemes runs config styles data_dir")     # schemes {init: its runs}
+
+
+def scheme_styles(inits):
+    """{scheme: plot keywords}, the same in every figure of one set of runs."""
+    looks = {**SCHEMES, **dict(zip(sorted(set(inits) - set(SCHEMES)), itertools.cycle(OTHERS)))}
+    return {init: dict(zip(("color", "ls", "marker"), look)) for init, look in looks.items()}
+
+
+def panels(count, columns, width, height, **how):
+    """A figure of `count` panels of width x height inches, row by row: the figure, the list of its axes."""
+    columns = min(count, columns)
+    rows = math.ceil(count / columns)
+    size = (max(columns * width, 5), rows * height + 1)     # room for legend and caption
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, **how)
+    for spare in axes.flat[count:]:
+        spare.remove()
+    return figure, list(axes.flat[:count])
+
+
+def finish(figure, group, says, keyed=None):
+    """Adds the caption below and, above, the legend of one of the axes."""
+    width, caption = figure.get_figwidth(), f"{stats.describe(group.schemes)} {says}"
+    figure.supxlabel(textwrap.fill(caption, int(width * 14)), x=0.01, ha="left", fontsize=9, color="0.25")
+    if keyed:
+        handles, labels = keyed.get_legend_handles_labels()
+        rows = math.ceil(len(labels) / (width // 2.2))
+        figure.legend(handles, labels, loc="outside upper center", ncols=math.ceil(len(labels) / rows))
+    return figure
+
+
+def curves(rows, group):
+    """Quantities of a level against % of weights remaining, a panel each; a zoom only where it helps."""
+    upper = stats.upper_end(group.schemes)
+    rows = [row for row in rows if upper or not row[2]]
+    figure, axes = panels(len(rows), 2, 6 if len(rows) > 1 else 8, 5)
+    for axis, (quantity, scale, zoomed, label) in zip(axes, rows):
+        draw_curves(axis, group, quantity, scale, upper if zoomed else None)
+        axis.set_ylabel(label)
+    return finish(figure, group, "Line: mean; band: its 95% t interval over seeds, none for a single one; "
+                  "thin lines: single seeds; dotted: the scheme's dense mean.", axes[0])
+
+
+def draw_curves(axis, group, quantity, scale, limits):
+    drawn = {init: stats.matrix(runs, quantity) for init, runs in group.schemes.items()}
+    found = {init: stats.summary(scale * values) for init, (_, values) in drawn.items()}
+    for init, (density, values) in drawn.items():
+        style = group.styles[init]
+        axis.plot(100 * density, scale * values.T, color=style["color"], lw=0.5, alpha=0.4)
+        axis.plot(100 * density, found[init].mean, label=init, ms=4.5, **style)
+        axis.axhline(found[init].mean[0], color=style["color"], ls=":", lw=1.2)
+    limits = limits or axis.get_ylim()      # before the bands, as that of two seeds would flatten all else
+    for init, (density, _) in drawn.items():
+        color = group.styles[init]["color"]
+        axis.fill_between(100 * density, found[init].low, found[init].high, color=color, lw=0,
+                          alpha=min(0.14, 0.5 / len(drawn)))
+        for level in (level for run in group.schemes[init] for level in run["levels"] if level["diverged"]):
+            height = np.clip(np.nan_to_num(scale * quantity(level), nan=limits[0]), *limits)
+            axis.plot(100 * stats.density(level), height, "x", color=color, ms=9, mew=2, clip_on=False)
+    low = 80 * min(np.nanmin(density) for density, _ in drawn.values())
+    axis.set(xscale="log", xlim=(112, low), ylim=limits, xlabel="weights remaining (%)")
+    plain_ticks(axis.xaxis, low)
+
+
+def plain_ticks(axis, low):
+    """% of weights remaining on a log axis, as plain numbers."""
+    ticks = [tick for tick in (TICKS if low < 10 else FINE) if tick >= low]
+    axis.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks])
+    axis.set_ticks([], minor=True)
+
+
+def learning(group):
+    """A column a density, a row a quantity; what matters comes after the steep first looks."""
+    picked = stats.picked(group.runs, PICKED)
+    figure, axes = panels(2 * len(picked), len(picked), 3.2, 3.4, sharex=True, sharey="row")
+    for first, (key, scale, label) in zip((0, len(picked)), LEARNING):
+        late = []
+        for axis, (number, density) in zip(axes[first:], picked):
+            for init, runs in group.schemes.items():
+                steps, values = stats.curve(stats.at_level(runs, number), key)
+                mean, style = stats.summary(scale * values).mean, group.styles[init]
+                axis.plot(steps, scale * values.T, color=style["color"], lw=0.5, alpha=0.4)
+                axis.plot(steps, mean, label=init, ms=3.5, **style)
+                late += mean[len(mean) // 5:].tolist()
+            axis.set_title("" if first else f"{100 * density:.3g}% remaining")
+            axis.set_xlabel("training step" if first else "")
+        late = [value for value in late if np.isfinite(value)] or [0, 1]
+        margin = 0.1 * (max(late) - min(late)) + 1e-6
+        axes[first].set(ylabel=label, ylim=(min(late) - margin, max(late) + margin))
+    return finish(figure, group, "Line: mean over seeds; thin lines: single seeds. "
+                  "The first fifth of the looks may lie outside.", axes[0])
+
+
+def layers(group):
+    """Density by layer and level; layer-wise counts are the same for every scheme, so one panel does."""
+    shared = group.config.get("scope") == "layer"
+    rows = {"every scheme": group.runs} if shared else group.schemes
+    figure, axes = panels(len(rows), 4, 7 if shared else 3.2, 4.6 if shared else 3.4, sharey=True)
+    lowest = 100
+    for axis, (title, runs) in zip(axes, rows.items()):
+        found = stats.layer_densities(runs)
+        for index, (layer, density) in enumerate(found.items()):
+            width = 7 - 5.5 * index / len(found)    # ever thinner, so that layers that coincide stay visible
+            axis.plot(100 * density, color=LAYERS[index % len(LAYERS)], lw=width, label=layer,
+                      solid_capstyle="butt")
+            lowest = min(lowest, 80 * np.nanmin(density))
+        axis.plot(100 * stats.matrix(runs, stats.density)[0], color="black", ls=":", label="all layers")
+        axis.set(title=title, xlabel="level (pruning rounds)", yscale="log", ylim=(max(lowest, 0.01), 125))
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.set_ylabel("weights remaining (%)" if axis.get_subplotspec().is_first_col() else "")
+    plain_ticks(axes[0].yaxis, max(lowest, 0.01))
+    return finish(figure, group, "Mean over seeds.", axes[0])
+
+
+def inits(group):
+    """A panel a layer, as probability density over a weight's value."""
+    names = list(group.runs[0]["init"])
+    figure, axes = panels(len(names), 3, 3.9, 3.3)
+    for axis, layer in zip(axes, names):
+        peaks = []
+        for init, runs in group.schemes.items():
+            edges, density = stats.histogram([run["init"][layer] for run in runs])
+            style = group.styles[init]
+            axis.stairs(density, edges, color=style["color"], ls=style["ls"], lw=1.5, label=init)
+            peaks.append(density.max())
+        axis.set(title=layer, xlabel="initial weight", ylim=(0, 1.05 * min(max(peaks), 3 * np.median(peaks))))
+        axis.set_ylabel("probability density" if axis.get_subplotspec().is_first_col() else "")
+    return finish(figure, group, "Initial weights, not biases, of all seeds; a peak above three times the "
+                  "median scheme's is cut.", axes[0])
+
+
+def inputs(group):
+    """A row of pictures a scheme, a column a density; None where the first layer sees no whole picture."""
+    shape = PICTURES.get(len(group.runs[0]["levels"][0]["inputs"]))
+    if shape is None:
+        return None
+    picked = stats.picked(group.runs, PICKED[1:])
+    figure, axes = panels(len(picked) * len(group.schemes), len(picked), 2.4, 2.1)
+    for column, (number, density) in enumerate(picked):
+        cells = axes[column::len(picked)]
+        found = [stats.at_level(runs, number) for runs in group.schemes.values()]
+        nothing = np.full((1, math.prod(shape)), np.nan)
+        means = [np.mean([level["inputs"] for level in levels] or nothing, 0) for levels in found]
+        means = np.reshape(means, (-1, *shape)).sum(1)      # over channels
+        for axis, mean in zip(cells, means):
+            shown = picture(axis, mean, vmin=0, vmax=np.nanmax(means), cmap="cividis")
+        cells[0].set_title(f"{100 * density:.3g}% remaining")
+        figure.colorbar(shown, ax=cells, location="bottom", label="weights left per pixel", aspect=16,
+                        fraction=0.15 / len(cells), pad=0.1 / len(cells))
+    for axis, init in zip(axes[::len(picked)], group.schemes):
+        axis.set_ylabel(init, fontsize=10)
+    return finish(figure, group, "Surviving weights of the first layer by input pixel, mean over seeds.")
+
+
+def picture(axis, pixels, **how):
+    axis.set(xticks=[], yticks=[])
+    axis.spines[:].set_visible(False)
+    return axis.imshow(pixels, **how)
+
+
+def examples(group):
+    """Eight images of each class, or None and a line that says why."""
+    data = group.config["data"]
+    path = Path(group.data_dir, group.runs[0]["provenance"].get("data_file") or f"{data}.npz")
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            images, labels = arrays["x_train"], arrays["y_train"].ravel()
+    except Exception as error:      # whatever is wrong with the file, only this sheet is lost
+        print(f"{group.name}: no sheet of examples, as {path} cannot be read ({error}).", file=sys.stderr)
+        return None
+    kinds = np.unique(labels)
+    figure, axes = panels(8 * len(kinds), 8, 0.9, 0.8)
+    for index, kind in enumerate(kinds):
+        row = axes[8 * index:8 * index + 8]
+        row[0].set_ylabel(kind, rotation=0, ha="right", va="center")
+        for axis, image in zip(row, images[labels == kind]):
+            picture(axis, image, cmap="gray", vmin=0, vmax=255)
+    return finish(figure, group, f"The first eight training images of each class of {data}, by its number.")
+
+
+FIGURES = {**{name: functools.partial(curves, rows) for name, rows in CURVES.items()},
+           "learning": learning, "layers": layers, "inits": inits, "inputs": inputs, "examples": examples}
+TABLES = {"csv": stats.comma, "md": stats.markdown}
+
+
+def write(path, save):
+    """Has a temporary file saved, then puts it in its place."""
+    temporary = path.with_name(path.name + ".tmp")
+    save(temporary)
+    os.replace(temporary, path)
+    print(path, flush=True)
+
+
+def draw(group, folder):
+    """Writes a group's figures and tables; unpruned baselines have one level and so no curves."""
+    for name, function in FIGURES.items() if group.config["pruner"] != "none" else ():
+        figure = function(group)
+        if figure:
+            write(folder / f"{group.name}-{name}.png", lambda file: figure.savefig(file, format="png"))
+            plt.close(figure)
+    for kind, function in TABLES.items():
+        text = function(group.name, group.schemes)
+        write(folder / f"{group.name}-table.{kind}", lambda file: file.write_text(text))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", default="runs", help="folder of runs")
+    parser.add_argument("--figures", default="figures", help="folder to write to")
+    parser.add_argument("--data-dir", default=os.environ.get("DATA_DIR", "data"), help="folder of <name>.npz")
+    args = parser.parse_args()
+    runs = [run for run in stats.read(args.runs) if run["levels"]]
+    if not runs:
+        raise SystemExit(f"No run in {args.runs} has finished a level yet: wait for one.")
+    matplotlib.use("Agg")
+    plt.rcParams.update(STYLE)
+    styles = scheme_styles(run["config"]["init"] for run in runs)
+    try:
+        Path(args.figures).mkdir(parents=True, exist_ok=True)
+        for name, schemes in stats.groups(runs).items():
+            runs = sum(schemes.values(), [])
+            draw(Group(name, schemes, runs, runs[0]["config"], styles, args.data_dir), Path(args.figures))
+    except OSError as error:
+        raise SystemExit(f"Cannot write to {args.figures} ({error}): name another folder with --figures.")
+
+
+if __name__ == "__main__":
+    main()

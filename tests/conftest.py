@@ -1,0 +1,54 @@
+"""What the tests share: the repository on the path, one small made-up data set, and the scripts as a person runs them."""
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+REAL = Path(os.environ.get("DATA_DIR", ROOT / "data"))
+sys.path.insert(0, str(ROOT))
+torch.set_num_threads(1)  # sums in one order, on every machine
+
+
+@pytest.fixture(scope="session")
+def blobs(tmp_path_factory):
+    """A folder with mnist.npz: 28x28 images of ten classes, each a fixed pattern in noise. 5,600 train, 300 test."""
+    root = tmp_path_factory.mktemp("blobs")
+    r = np.random.default_rng(0)
+    patterns = r.integers(0, 150, (10, 28, 28))
+    arrays = {}
+    for split, n in (("train", 5600), ("test", 300)):
+        arrays[f"y_{split}"] = r.integers(0, 10, n).astype(np.uint8)
+        noise = r.integers(0, 106, (n, 28, 28))
+        arrays[f"x_{split}"] = (patterns[arrays[f"y_{split}"]] + noise).astype(np.uint8)
+    np.savez(root / "mnist.npz", **arrays)
+    return root
+
+
+@pytest.fixture
+def script(blobs, tmp_path):
+    """script("prune.py", "--levels", "2", ...) in an empty folder, on the blobs: the finished process."""
+    def call(*words, check=True, **kwargs):
+        env = {**os.environ, "DATA_DIR": str(blobs), "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, str(ROOT / words[0]), *map(str, words[1:])]
+        done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, **kwargs)
+        assert not check or done.returncode == 0, done.stderr
+        return done
+    return call
+
+
+@pytest.fixture
+def run(blobs, tmp_path, monkeypatch):
+    """run("--levels", "2", ...): prune.py's main in this process, small, in a folder of its own; the runs folder."""
+    import prune
+
+    def call(*words):
+        base = ["prune.py", "--steps", 40, "--looks", 2, "--levels", 2, "--data-dir", blobs, "--out", tmp_path / "runs"]
+        monkeypatch.setattr(sys, "argv", [str(word) for word in (*base, *words)])
+        prune.main()
+        return tmp_path / "runs"
+    return call

@@ -1,0 +1,207 @@
+"""plot.py from end to end on fake runs: python -m pytest tests/test_plot.py"""
+import csv
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib import pyplot as plt
+
+import plot
+import stats
+from test_stats import fake
+
+ROOT = Path(__file__).parent.parent
+PNG = b"\x89PNG\r\n\x1a\n"
+END = b"IEND\xaeB`\x82"         # a file cut short lacks it
+
+
+def run_plot(folder):
+    """As a person runs it in the folder, which holds runs and perhaps data."""
+    return subprocess.run([sys.executable, ROOT / "plot.py"], capture_output=True, text=True, cwd=folder,
+                          env={**os.environ, "DATA_DIR": "data"})
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """The folder where plot.main() runs without flags."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["plot.py"])
+    return tmp_path
+
+
+def write_images(folder, data="mnist", shape=(28, 28)):
+    (folder / "data").mkdir()
+    labels = np.arange(40) % 10
+    images = np.broadcast_to(labels.reshape(-1, *[1] * len(shape)) * 25, (40, *shape)).astype(np.uint8)
+    np.savez(folder / "data" / f"{data}.npz", x_train=images, y_train=labels[:, None])
+
+
+def group_of(folder, data_dir="data"):
+    """What main hands to a figure of the only group there is."""
+    (name, schemes), = stats.groups(stats.read(folder)).items()
+    runs = sum(schemes.values(), [])
+    return plot.Group(name, schemes, runs, runs[0]["config"], plot.scheme_styles(schemes), data_dir)
+
+
+def test_every_figure_and_table_is_written(tmp_path):
+    write_images(tmp_path)
+    written = {}
+    for init in ("xavier_normal", "kaiming_uniform"):
+        for seed in range(2):
+            written[init, seed] = fake(tmp_path / "runs", init=init, seed=seed, levels=19 - 2 * seed)
+    result = run_plot(tmp_path)
+    names = [f"{name}.png" for name in plot.FIGURES] + [f"table.{kind}" for kind in plot.TABLES]
+    names = [f"mnist-fc-magnitude-{name}" for name in names]
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.splitlines() == [f"figures/{name}" for name in names]
+    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == sorted(names)
+    for path in (tmp_path / "figures").glob("*.png"):
+        data = path.read_bytes()
+        assert data.startswith(PNG) and data.endswith(END) and len(data) > 10_000
+    for row in csv.DictReader((tmp_path / "figures" / "mnist-fc-magnitude-table.csv").open()):
+        ends = [100 * written[row["init"], seed]["levels"][int(row["level"])]["test_acc"][-1]
+                for seed in range(int(row["n"]))]
+        assert float(row["mean"]) == pytest.approx(statistics.mean(ends), abs=1e-4)
+        assert float(row["median"]) == pytest.approx(statistics.median(ends), abs=1e-4)
+
+
+def test_baselines_have_tables_alone_and_the_same_bytes_again(here):
+    for seed in range(2):
+        fake(here / "runs", pruner="none", seed=seed, levels=1)
+    plot.main()
+    first = {path.name: path.read_bytes() for path in (here / "figures").iterdir()}
+    assert sorted(first) == ["mnist-fc-none-table.csv", "mnist-fc-none-table.md"]
+    plot.main()
+    assert first == {path.name: path.read_bytes() for path in (here / "figures").iterdir()}
+
+
+@pytest.mark.parametrize("name", plot.CURVES)
+def test_lines_are_the_plain_means(tmp_path, name):
+    runs = [fake(tmp_path, seed=seed, levels=4 - seed, diverge=[1] if seed == 0 else []) for seed in range(2)]
+    figure = plot.FIGURES[name](group_of(tmp_path))
+    for axis, (quantity, scale, *_) in zip(figure.axes, plot.CURVES[name]):
+        line, = [line for line in axis.lines if line.get_label() == "xavier_normal"]
+        marks = [line for line in axis.lines if line.get_marker() == "x"]
+        dotted, = [line for line in axis.lines if line.get_linestyle() == ":"]
+        for number, (x, y) in enumerate(line.get_xydata()):
+            levels = [run["levels"][number] for run in runs if number < len(run["levels"])]
+            assert x == pytest.approx(100 * sum(levels[0]["kept"].values()) / 266200)
+            assert y == pytest.approx(scale * statistics.mean(quantity(level) for level in levels))
+        assert number == 3 and set(dotted.get_ydata()) == {line.get_ydata()[0]}
+        assert [mark.get_xdata()[0] for mark in marks] == [line.get_xdata()[1]]
+        assert axis.get_xlim()[0] > 100 > axis.get_xlim()[1] and "%" in axis.get_xlabel()
+    assert "n = 2 a scheme" in figure.get_supxlabel()
+    plt.close(figure)
+
+
+def test_zoom_is_there_for_a_tail_alone_and_holds_the_dense_nets(tmp_path):
+    for levels, zoomed in ((10, False), (21, True)):
+        runs = [fake(tmp_path / str(levels), init=init, levels=levels) for init in stats.STANDARD]
+        figure = plot.FIGURES["accuracy"](group_of(tmp_path / str(levels)))
+        assert len(figure.axes) == 1 + zoomed
+        plt.close(figure)
+    low, high = figure.axes[1].get_ylim()
+    ends = [[100 * level["test_acc"][-1] for level in run["levels"]] for run in runs]
+    assert low == pytest.approx(min(end[0] for end in ends) - 1.2) and high > max(map(max, ends))
+
+
+AWKWARD = {"one level": [{"levels": 1, "data": "glyphs"}],
+           "diverged at once": [{"levels": 3, "diverge": [0, 1, 2]}, {"levels": 1, "seed": 1}],
+           "unequal, global": [{"scope": "global", "levels": 9},
+                               {"scope": "global", "levels": 1, "init": "zeta"},
+                               {"scope": "global", "levels": 4, "init": "zeta", "seed": 1}],
+           "ten schemes": [{"levels": 2, "init": f"zeta_{k % 10}", "seed": k // 10} for k in range(20)],
+           "conv": [{"net": "conv2", "levels": 3}]}
+
+
+@pytest.mark.parametrize("settings", AWKWARD.values(), ids=AWKWARD)
+@pytest.mark.filterwarnings("error")
+def test_awkward_groups_are_drawn(tmp_path, settings, capsys):
+    for more in settings:
+        fake(tmp_path, **more)
+    group = group_of(tmp_path, tmp_path)
+    for name, function in plot.FIGURES.items():
+        figure = function(group)
+        assert bool(figure) == (name != "examples" and (name, group.config["net"]) != ("inputs", "conv2"))
+        if figure:
+            figure.set_dpi(40)
+            figure.canvas.draw()
+            plt.close(figure)
+    assert capsys.readouterr().err.count("\n") == 1        # of the examples that are not there
+
+
+def test_inputs_are_means_over_seeds_and_sums_over_channels(tmp_path, monkeypatch):
+    runs = [fake(tmp_path, seed=seed, levels=9) for seed in range(2)]
+    figure = plot.inputs(group_of(tmp_path))
+    picture = np.asarray(figure.axes[0].images[0].get_array())
+    seeds = [run["levels"][7]["inputs"] for run in runs]        # 21.1% remaining
+    for pixel in range(784):
+        assert picture[pixel // 28, pixel % 28] == (seeds[0][pixel] + seeds[1][pixel]) / 2
+    group = group_of(tmp_path)
+    for run in group.runs:
+        run["levels"] = [{**level, "inputs": list(range(3072))} for level in run["levels"]]
+    picture = np.asarray(plot.inputs(group).axes[0].images[0].get_array())
+    assert picture.shape == (32, 32) and picture[1, 2] == 34 + (34 + 1024) + (34 + 2048)
+    plt.close("all")
+
+
+def test_layers_have_a_panel_where_schemes_differ(tmp_path):
+    for scope in ("layer", "global"):
+        for init in ("xavier_normal", "kaiming_normal"):
+            fake(tmp_path / scope, init=init, levels=3, scope=scope)
+        figure = plot.layers(group_of(tmp_path / scope))
+        assert len(figure.axes) == {"layer": 1, "global": 2}[scope]
+        assert figure.axes[0].lines[1].get_ydata().tolist() == pytest.approx(
+            [100, 80, 64] if scope == "layer" else [100, 84, 70.56], abs=0.01)
+        plt.close(figure)
+
+
+@pytest.mark.parametrize("data, shape", [("mnist", (28, 28)), ("cifar10", (32, 32, 3))])
+def test_examples_are_of_their_class(tmp_path, data, shape):
+    write_images(tmp_path, data, shape)
+    fake(tmp_path / "runs", data=data, levels=1)
+    figure = plot.examples(group_of(tmp_path / "runs", tmp_path / "data"))
+    for index, axis in enumerate(figure.axes):
+        assert [image.get_array().max() for image in axis.images] == [index // 8 * 25] * (index % 8 < 4)
+    plt.close(figure)
+
+
+def test_a_corrupt_data_file_costs_only_the_examples(tmp_path, capsys):
+    fake(tmp_path, levels=1)
+    (tmp_path / "mnist.npz").write_bytes(b"PK\x03\x04 not a zip")
+    assert plot.examples(group_of(tmp_path, tmp_path)) is None
+    assert "mnist.npz cannot be read" in capsys.readouterr().err
+
+
+def test_an_empty_folder_is_one_sentence_and_exit_code_1(tmp_path):
+    result = run_plot(tmp_path)
+    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (1, "", 1)
+    assert "prune.py" in result.stderr
+
+
+@pytest.mark.parametrize("levels, spoil, says", [(0, "elsewhere", "finished a level"),
+                                                 (1, "figures", "--figures"),
+                                                 (1, "runs/broken/metrics.json", "broken/metrics.json")])
+def test_wrong_input_is_one_sentence(here, capsys, levels, spoil, says):
+    fake(here / "runs", levels=levels)
+    (here / spoil).parent.mkdir(exist_ok=True)
+    (here / spoil).write_text("neither a folder nor JSON")
+    with pytest.raises(SystemExit, match=says):
+        plot.main()
+    assert capsys.readouterr().out == ""
+
+
+def test_schemes_look_different_and_the_standard_ones_always_the_same():
+    few = plot.scheme_styles(stats.STANDARD)
+    many = plot.scheme_styles([*map(str, range(80)), *stats.STANDARD])
+    assert all(few[init] == many[init] for init in stats.STANDARD)
+    assert len({tuple(style.values()) for style in many.values()}) == len(many) == 84
+
+
+def test_torch_is_not_imported():
+    code = "import plot, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

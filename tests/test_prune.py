@@ -1,0 +1,311 @@
+"""Masks, rewinding and whole runs, each against something slower and plainer."""
+import hashlib
+import json
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+import data
+import inits
+import models
+import prune
+import train
+
+# % of weights remaining after so many rounds at the paper's rates, worked out apart from this code
+REMAINING = {"fc": {1: 80.04, 3: 51.28, 5: 32.87, 7: 21.07, 9: 13.52, 12: 6.95, 15: 3.58, 18: 1.85, 20: 1.19, 22: .77},
+             "conv2": {1: 80.10, 3: 51.41, 7: 21.23, 12: 7.08, 16: 2.97, 20: 1.26},
+             "conv4": {1: 81.08, 3: 53.55, 7: 23.88, 12: 9.18, 16: 4.51, 20: 2.34},
+             "conv6": {1: 82.54, 3: 56.39, 7: 26.61, 12: 10.62, 16: 5.17, 20: 2.54}}
+
+
+def config(**settings):
+    return {"data": "mnist", "net": "fc", "init": "xavier_normal", "pruner": "magnitude", "seed": 0, "scope": "layer",
+            "rewind": 0, "epochs": None, "steps": 40, "looks": 2, "batch": 60, "lr": 1.2e-3, "input": "standard",
+            "rate_conv": 0.0, "rate_fc": 0.2, "rate_out": 0.1, **settings}
+
+
+def full_masks(net):
+    layers = models.layers(models.build(net, models.PAPER[net]["shape"]))
+    return {name: torch.ones_like(layer.weight, dtype=torch.bool) for name, layer in layers.items()}
+
+
+@pytest.mark.parametrize("net", REMAINING)
+def test_density_table_of_the_paper(net):
+    masks = full_masks(net)
+    rates = {f"rate_{kind}": rate for kind, rate in models.PAPER[net]["rates"].items()}
+    total = sum(mask.numel() for mask in masks.values())
+    for level, percent in REMAINING[net].items():
+        kept = prune.survivors(masks, config(**rates), level)
+        assert abs(100 * sum(kept.values()) / total - percent) <= 0.02
+    assert prune.survivors(full_masks("fc"), config(), 20)["out"] == 122  # a rate of 20% would leave 12
+
+
+def plainly_kept(scores, masks, kept, scope):
+    """keep_largest by sorting Python lists: the best score first, of equal ones the first in memory."""
+    order = list(masks)
+    cells = [(name, i) for name in order for i in range(masks[name].numel()) if masks[name].flatten()[i]]
+    cells.sort(key=lambda cell: -scores[cell[0]].flatten()[cell[1]].item())
+    chosen = {}
+    for name in order:
+        own = [cell for cell in cells if cell[0] == name][:kept[name]]
+        chosen[name] = {i for _, i in (own if scope == "layer" else
+                                       [cell for cell in cells[:sum(kept.values())] if cell[0] == name])}
+    return chosen
+
+
+@pytest.mark.parametrize("scope", prune.SCOPES)
+@pytest.mark.parametrize("values", ["distinct", "tied", "all equal"])
+def test_keep_largest_is_a_plain_sort(scope, values):
+    g = torch.Generator().manual_seed(1)
+    shapes = {"conv1": (4, 2, 3, 3), "fc1": (12, 9), "out": (5, 7)}
+    masks = {name: torch.ones(shape, dtype=torch.bool) for name, shape in shapes.items()}
+    for level in range(1, 6):  # five rounds, so that the dead must stay dead
+        scores = {name: torch.rand(shape, generator=g) for name, shape in shapes.items()}
+        if values == "tied":
+            scores = {name: (score * 4).round() for name, score in scores.items()}
+        if values == "all equal":
+            scores = {name: torch.zeros_like(score) for name, score in scores.items()}
+        kept = prune.survivors(masks, config(rate_conv=0.15), level)
+        new = prune.keep_largest(scores, masks, kept, scope)
+        expected = plainly_kept(scores, masks, kept, scope)
+        for name in shapes:
+            assert set(new[name].flatten().nonzero().flatten().tolist()) == expected[name]
+            assert not (new[name] & ~masks[name]).any()
+        assert sum(int(mask.sum()) for mask in new.values()) == sum(kept.values())
+        masks = new
+
+
+def test_a_score_that_is_no_number_is_the_smallest():
+    scores = {"out": torch.tensor([[1.0, float("nan"), 0.5, float("nan")]])}
+    masks = {"out": torch.ones(1, 4, dtype=torch.bool)}
+    assert prune.keep_largest(scores, masks, {"out": 2}, "layer")["out"].tolist() == [[True, False, True, False]]
+
+
+def plain_level(w0, masks, dataset, steps, seed=0, lr=1.2e-3):
+    """A level as anyone would write it: forward by hand, gradients masked, weights masked after every step."""
+    w = {name: (tensor * masks[name[:-7]] if name.endswith("weight") else tensor).clone().requires_grad_()
+         for name, tensor in w0.items()}
+    adam = torch.optim.Adam(w.values(), lr)
+    for step in range(steps):
+        epoch, i = divmod(step, len(dataset.x_train) // 60)
+        rows = torch.randperm(len(dataset.x_train), generator=data.rng(seed, "order", epoch))[i * 60:i * 60 + 60]
+        h = dataset.x_train[rows].flatten(1)
+        for layer in ("fc1", "fc2", "out"):
+            h = h @ w[f"{layer}.weight"].T + w[f"{layer}.bias"]
+            h = h.relu() if layer != "out" else h
+        adam.zero_grad()
+        F.cross_entropy(h, dataset.y_train[rows]).backward()
+        adam.step()
+        with torch.no_grad():
+            for name, mask in masks.items():
+                w[f"{name}.weight"] *= mask
+    return {name: tensor.detach() for name, tensor in w.items()}
+
+
+class NoBar:
+    disable = False
+
+    def update(self, n):
+        pass
+
+    def set_postfix_str(self, text, refresh):
+        pass
+
+
+def test_two_levels_equal_a_plain_loop(blobs):
+    """200 steps a level: weights to 1e-5, the masks that follow from them exactly."""
+    dataset = data.load("mnist", blobs)
+    w0, _ = train.initial(config(), dataset)
+    masks = plain_masks = train.ones(w0)
+    for level in (1, 2, 3):
+        state, _ = train.from_state(config(), dataset, w0, masks, 0, 200, NoBar())
+        plain = plain_level(w0, plain_masks, dataset, 200)
+        for name in w0:
+            torch.testing.assert_close(state[name], plain[name], rtol=0, atol=1e-5)
+        kept = prune.survivors(masks, config(), level)
+        masks = prune.keep_largest(prune.magnitude(state), masks, kept, "layer")
+        plain_masks = prune.keep_largest(prune.magnitude(plain), plain_masks, kept, "layer")
+        assert all(torch.equal(masks[name], plain_masks[name]) for name in masks)
+
+
+def test_dead_weights_are_zero_after_every_step(blobs):
+    dataset = data.load("mnist", blobs)
+    w0, _ = train.initial(config(), dataset)
+    masks = {name: torch.rand(mask.shape, generator=torch.Generator().manual_seed(0)) < 0.3
+             for name, mask in train.ones(w0).items()}
+    for stop in range(6):
+        state, _ = train.from_state(config(), dataset, w0, masks, 0, stop, NoBar())
+        for name, mask in masks.items():
+            assert not state[f"{name}.weight"][~mask].any()
+            moved = state[f"{name}.weight"][mask] != w0[f"{name}.weight"][mask]
+            assert moved.any() == (stop > 0)
+
+
+@pytest.mark.parametrize("rewind", ["0", "7", "none"])
+def test_every_level_starts_where_it_should(run, blobs, monkeypatch, rewind):
+    """Bit for bit: at the scheme's own draw, at the weights of step 7, or at the trained ones; under nested masks."""
+    starts, real = [], train.train
+
+    def spy(model, masks, *rest):
+        starts.append({name: (layer.weight.detach().clone(), masks[name].bool(), layer.bias.detach().clone())
+                       for name, layer in models.layers(model).items()})
+        return real(model, masks, *rest)
+    monkeypatch.setattr(train, "train", spy)
+    folder = next(run("--rewind", rewind, "--levels", 3).iterdir())
+    levels = [torch.load(folder / f"level_0{k}.pt", weights_only=True) for k in range(4)]
+    assert len(starts) == 5  # the walk to the rewind point, then four levels
+
+    drawn = models.build("fc", (1, 28, 28))
+    inits.init_(models.layers(drawn), "xavier_normal", data.rng(0, "init"))
+    expected = drawn.state_dict()
+    if rewind == "7":
+        plain = plain_level(expected, full_masks("fc"), data.load("mnist", blobs), 7)
+        expected = torch.load(folder / "init.pt", weights_only=True)
+        for name, tensor in plain.items():
+            torch.testing.assert_close(expected[name], tensor, rtol=0, atol=1e-6)
+    for level, start in enumerate(starts[1:]):
+        for name, (weight, mask, bias) in start.items():
+            assert torch.equal(mask, levels[level]["masks"][name])
+            assert torch.equal(weight, expected[f"{name}.weight"] * mask) and torch.equal(bias, expected[f"{name}.bias"])
+            assert not levels[level]["state"][f"{name}.weight"][~mask].any()
+            assert level == 0 or not (mask & ~levels[level - 1]["masks"][name]).any()
+        expected = levels[level]["state"] if rewind == "none" else expected
+
+
+def test_canary_a_bad_scheme_stays_bad(run, monkeypatch):
+    """Rewinding to anything but the scheme's own draw would heal it level by level (and did, in print)."""
+    def wild(weight, generator):
+        torch.nn.init.xavier_normal_(weight, gain=30, generator=generator)
+    monkeypatch.setitem(inits.INITS, "wild", (wild, None))
+    out = run("--levels", 5, "--steps", 120, "--init", "xavier_normal", "wild")
+    good, bad = (json.loads(next(out.glob(f"*-{name}-*/metrics.json")).read_text())["levels"]
+                 for name in ("xavier_normal", "wild"))
+    losses = [[level["val_loss"][-1] for level in levels] for levels in (good, bad)]
+    assert all(b > 100 * g for g, b in zip(*losses)), losses
+
+
+def test_evaluate_is_a_plain_mean(blobs):
+    dataset, model = data.load("mnist", blobs), models.build("fc", (1, 28, 28))
+    losses, hits = [], 0
+    for x, y in zip(dataset.x_test, dataset.y_test):
+        p = model(x[None])[0].double().softmax(0)
+        losses.append(-p[y].log().item())
+        hits += int(p.argmax() == y)
+    loss, accuracy = train.evaluate(model, dataset.x_test, dataset.y_test, chunk=7)
+    assert accuracy == hits / 300 and abs(loss - sum(losses) / 300) < 1e-5
+
+
+# --- runs: resumed, refused, recorded ---------------------------------------------------------------------------------
+
+def content(folder):
+    """{file: digest}, the seconds and the lock aside."""
+    found = {}
+    for path in sorted(folder.glob("*")):
+        blob = path.read_bytes()
+        if path.name == "metrics.json":
+            metrics = json.loads(blob)
+            for level in metrics["levels"]:
+                level.pop("seconds")
+            metrics["provenance"].pop("command")
+            blob = json.dumps(metrics).encode()
+        found[path.name] = hashlib.sha256(blob).hexdigest()
+    return found
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("rewind", ["0", "none"])
+def test_killed_at_every_write_it_ends_the_same(run, monkeypatch, tmp_path, rewind):
+    """Cut before, in the middle of and after each replacement of a file; rerun; every file as if never cut."""
+    words = ["--rewind", rewind, "--levels", 1, "--steps", 8]
+    whole = content(next(run(*words).iterdir()))
+    real, writes = train.replace, 1 + 2 * 2
+    for cut in range(3 * writes):
+        seen = []
+
+        def replace(path, blob):
+            moment = cut - 3 * len(seen)
+            seen.append(path)
+            if moment == 0:
+                raise Killed
+            if moment == 1:
+                path.with_name(path.name + ".tmp").write_bytes(blob[:len(blob) // 2])
+                raise Killed
+            real(path, blob)
+            if moment == 2:
+                raise Killed
+        out = tmp_path / f"cut{cut}"
+        monkeypatch.setattr(train, "replace", replace)
+        with pytest.raises(Killed):
+            run(*words, "--out", out)
+        monkeypatch.setattr(train, "replace", real)
+        run(*words, "--out", out)
+        assert content(next(out.iterdir())) == whole, cut
+
+
+def test_a_finished_run_returns_and_more_levels_extend_it(run, tmp_path, capsys):
+    folder = next(run("--levels", 3).iterdir())
+    whole, times = content(folder), {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    run("--levels", 3, "--data-dir", tmp_path / "nowhere")  # not even the data is opened
+    assert times == {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    assert "is finished" in capsys.readouterr().err
+    run("--levels", 1, "--out", tmp_path / "b")
+    assert content(next(run("--levels", 3, "--out", tmp_path / "b").parent.joinpath("b").iterdir())) == whole
+
+
+def test_several_runs_are_each_as_if_alone(run, tmp_path):
+    run("--init", "kaiming_uniform", "xavier_normal", "--seed", 1, 0, "--out", tmp_path / "all")
+    for init in ("kaiming_uniform", "xavier_normal"):
+        run("--init", init, "--seed", 1, "--out", tmp_path / "one")
+        name = f"mnist-fc-{init}-magnitude-steps40-looks2-s1"
+        assert content(tmp_path / "all" / name) == content(tmp_path / "one" / name)
+    assert len(list((tmp_path / "all").iterdir())) == 4
+
+
+def test_other_settings_are_refused_by_name(run, monkeypatch, tmp_path):
+    folder = next(run().iterdir())
+    before = content(folder)
+    monkeypatch.setitem(models.PAPER["fc"], "lr", 0.5)
+    with pytest.raises(SystemExit, match="other settings.*lr is 0.0012 there and 0.5 here"):
+        run("--levels", 4)
+    assert content(folder) == before
+
+
+def test_names_never_collide(run, monkeypatch):
+    parser = train.Parser()
+    train.add_args(parser)
+    prune.add_args(parser)
+    choices = [[], ["--scope", "global"], ["--rewind", "500"], ["--rewind", "none"], ["--epochs", "5"], ["--steps", "5"],
+               ["--epochs", "2"], ["--lr", "0.1"], ["--batch", "5"], ["--rate-fc", ".5"], ["--rate-out", ".5"],
+               ["--input", "unit"], ["--preset", "quick"], ["--preset", "paper"], ["--looks", "3"]]
+    configs = {}
+    for words in [[*a, *b] for a in choices for b in choices]:
+        monkeypatch.setattr("sys.argv", ["prune.py", *words])
+        try:
+            args = train.parse(parser)
+        except SystemExit:  # --epochs with --steps
+            continue
+        for name, settings in train.settings(args, "magnitude"):
+            assert configs.setdefault(name, settings) == settings
+    assert "mnist-fc-xavier_normal-magnitude-s0" in configs
+    assert "mnist-fc-xavier_normal-magnitude-global-rewind500-s0" in configs
+
+
+def test_a_loss_that_is_no_number_is_recorded(run):
+    levels = json.loads(next(run("--lr", 1e30, "--looks", 4).iterdir()).joinpath("metrics.json").read_text())["levels"]
+    assert [level["level"] for level in levels] == [0, 1, 2]
+    assert all(level["diverged"] and level["train_loss"][-1] is None and len(level["step"]) < 4 for level in levels)
+    assert [level["kept"]["out"] for level in levels] == [1000, 900, 810]
+
+
+def test_the_baseline_is_level_0(run, script, tmp_path):
+    folder = next(run().iterdir())
+    script("train.py", "--steps", 40, "--looks", 2, "--threads", 1, "--out", "base")
+    base, = json.loads(next((tmp_path / "base").glob("*/metrics.json")).read_text())["levels"]
+    level = json.loads((folder / "metrics.json").read_text())["levels"][0]
+    assert {**base, "seconds": 0} == {**level, "seconds": 0}
+    blobs = [torch.load(path / "level_00.pt", weights_only=True) for path in (folder, next((tmp_path / "base").iterdir()))]
+    assert all(torch.equal(blobs[0]["state"][name], blobs[1]["state"][name]) for name in blobs[0]["state"])

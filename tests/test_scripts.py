@@ -1,0 +1,156 @@
+"""The scripts as a person meets them: their order, their doors, the grid and the quick tour."""
+import ast
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from conftest import REAL, ROOT
+
+ABOVE = {"data": set(), "models": set(), "inits": set(), "stats": set(), "train": {"data", "models", "inits"},
+         "prune": {"train", "data", "models", "inits"}, "plot": {"stats"}}
+
+
+@pytest.mark.parametrize("name", ABOVE)
+def test_a_file_imports_only_files_above_it(name):
+    tree = ast.parse((ROOT / f"{name}.py").read_text())
+    top = [node for node in tree.body if not isinstance(node, ast.If)]  # a script's own part may show more
+    nodes = [node for part in top for node in ast.walk(part)]
+    used = {alias.name.split(".")[0] for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    used |= {node.module.split(".")[0] for node in nodes if isinstance(node, ast.ImportFrom)}
+    assert used & set(ABOVE) <= ABOVE[name]
+    assert not {"torchvision"} & {word for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))
+                                  for word in ast.unparse(node).replace(".", " ").split()}
+
+
+WRONG = {  # flags: (exit code, what the one sentence says)
+    "--init glorot": (2, "invalid choice: 'glorot'"),
+    "--epochs -1": (2, "-1 is not in [1, inf]"),
+    "--epochs few": (2, "invalid int value: 'few'"),
+    "--epochs 1 --steps 5": (2, "not allowed with"),
+    "--rate-fc 1.5": (2, "1.5 is not in [0, 1]"),
+    "--lr nan": (2, "nan is not in"),
+    "--rewind soon": (2, "--rewind"),
+    "--rewind 9000 --steps 50": (1, "--rewind 9000"),
+    "--levels 60": (1, "--levels"),
+    "--device cuda:77": (2, "no device cuda:77"),
+    "--device toaster": (2, "--device"),
+    "--net lenet": (2, "invalid choice: 'lenet'"),
+    "--batch 100000": (1, "--batch"),
+    "--seed -3": (2, "-3 is not in"),
+    "--data-dir nowhere --data cifar10": (1, "cifar10"),
+    "--out file": (1, "file"),
+}
+
+
+@pytest.mark.parametrize("words", WRONG)
+def test_a_wrong_input_gives_one_sentence_and_leaves_nothing(script, tmp_path, words):
+    (tmp_path / "file").write_text("in the way")
+    code, says = WRONG[words]
+    done = script("prune.py", *words.split(), check=False)
+    assert done.returncode == code and says in done.stderr, done.stderr
+    assert done.stderr.count("\n") == 1 and not done.stdout
+    assert not list(tmp_path.glob("runs/*/*"))
+
+
+def test_a_damaged_run_is_named(script, tmp_path):
+    words = ("prune.py", "--steps", 5, "--looks", 1)
+    script(*words, "--levels", 1)
+    folder = next((tmp_path / "runs").iterdir())
+    (folder / "level_01.pt").write_bytes((folder / "level_01.pt").read_bytes()[:1000])
+    done = script(*words, "--levels", 2, check=False)
+    assert done.returncode == 1 and "level_01.pt is damaged" in done.stderr and done.stderr.count("\n") == 1
+    (folder / "metrics.json").write_text('{"config": ')
+    done = script(*words, "--levels", 2, check=False)
+    assert done.returncode == 1 and "metrics.json is damaged" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_the_second_process_says_so_and_leaves(script, tmp_path):
+    words = ("prune.py", "--steps", 5, "--looks", 1, "--levels", 1)
+    folder = tmp_path / "runs" / "mnist-fc-xavier_normal-magnitude-steps5-looks1-s0"
+    folder.mkdir(parents=True)
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = script(*words, check=False)
+        assert done.returncode == 1 and "another process is on this run" in done.stderr
+        assert sorted(path.name for path in folder.iterdir()) == ["lock"]
+    script(*words)
+
+
+def copy_of_the_scripts(folder):
+    for path in [*ROOT.glob("*.py"), ROOT / "run_all.sh"]:
+        shutil.copy(path, folder)
+
+
+def bash(folder, *words, **env):
+    return subprocess.run(["bash", "run_all.sh", *words], cwd=folder, capture_output=True, text=True,
+                          env={**os.environ, "PYTHON": sys.executable, **env})
+
+
+def test_the_quick_tour(tmp_path):
+    copy_of_the_scripts(tmp_path)
+    first = bash(tmp_path, "quick")
+    assert first.returncode == 0, first.stderr
+    lines = bash(tmp_path, "list", "quick").stdout.splitlines()
+    assert f"0 of {len(lines)} runs are finished, {len(lines)} to do" in first.stdout
+    metrics = [json.loads(path.read_text()) for path in tmp_path.glob("runs/*/metrics.json")]
+    assert len(metrics) == len(lines) == len(set(lines))
+    assert {m["config"]["data"] for m in metrics} == {"glyphs"}
+    for net, last in (("fc", 6), ("conv2", 2)):
+        assert all(m["levels"][-1]["level"] == last for m in metrics if m["config"]["net"] == net)
+        assert list((tmp_path / "figures").glob(f"glyphs-{net}-*accuracy.png"))
+    again = bash(tmp_path, "quick")
+    assert f"{len(lines)} of {len(lines)} runs are finished, 0 to do" in again.stdout and again.returncode == 0
+
+
+def test_the_grid_as_lines(tmp_path):
+    copy_of_the_scripts(tmp_path)
+    lines = bash(tmp_path, "list", "fc").stdout.splitlines()
+    assert len(lines) == len(set(lines)) == 80
+    assert lines[0].endswith("prune.py --net fc --init xavier_normal --seed 0")
+    assert bash(tmp_path, "list", "all").stdout.splitlines()[:80] == lines
+    done = bash(tmp_path, "list", "fcc")
+    assert done.returncode != 0 and "no grid fcc" in done.stderr
+
+
+def test_a_slurm_array_runs_its_own_line(tmp_path):
+    """sbatch runs a copy of the script from its spool; the folder it was submitted from is the one that counts."""
+    home, spool = tmp_path / "home", tmp_path / "spool"
+    home.mkdir()
+    spool.mkdir()
+    copy_of_the_scripts(home)
+    shutil.move(home / "run_all.sh", spool)
+    echo = tmp_path / "echo.sh"
+    echo.write_text('#!/bin/sh\necho "$PWD: $*"\n')
+    echo.chmod(0o755)
+    env = {"SLURM_SUBMIT_DIR": str(home), "PYTHON": str(echo), "SLURM_ARRAY_TASK_ID": "6"}
+    assert bash(spool, "fc", **env).stdout == f"{home}: prune.py --net fc --init xavier_uniform --seed 1\n"
+    done = bash(spool, "fc", **{**env, "SLURM_ARRAY_TASK_ID": "81"})
+    assert done.returncode == 2 and "no line 81" in done.stderr
+
+
+@pytest.mark.skipif(not (REAL / "mnist.npz").exists(), reason="the real MNIST is not at hand")
+def test_one_epoch_of_real_mnist(tmp_path, script):
+    """The accuracy on record, against numpy's own pass over the raw file with the saved weights."""
+    import torch
+    script("train.py", "--net", "fc", "--epochs", 1, "--looks", 3, "--data-dir", REAL)
+    folder = next((tmp_path / "runs").iterdir())
+    level, = json.loads((folder / "metrics.json").read_text())["levels"]
+    state = {name: t.double().numpy() for name, t in torch.load(folder / "level_00.pt", weights_only=True)["state"].items()}
+    raw = np.load(REAL / "mnist.npz")
+    import data
+    order = torch.randperm(60000, generator=data.rng("validation", "mnist"))
+    train = raw["x_train"][order[5000:].numpy()].astype(float)
+    h = ((raw["x_test"] - train.mean()) / train.std()).reshape(10000, 784)
+    for name in ("fc1", "fc2", "out"):
+        h = h @ state[f"{name}.weight"].T + state[f"{name}.bias"]
+        h = np.maximum(h, 0) if name != "out" else h
+    hits = int((h.argmax(1) == raw["y_test"]).sum())
+    assert abs(level["test_acc"][-1] * 10000 - hits) <= 1  # a tie may fall either way in float32
+    assert abs(level["test_acc"][-1] * 10000 - round(level["test_acc"][-1] * 10000)) < 1e-9
+    assert 0.94 < level["test_acc"][-1] < level["test_acc"][-1] + 1e-9 and level["train_loss"][-1] < level["train_loss"][0]

@@ -1,0 +1,245 @@
+"""stats.py against slower, plainer counts, and fake runs to draw: python -m pytest tests/test_stats.py"""
+import csv
+import json
+import math
+import statistics
+
+import numpy as np
+import pytest
+
+import stats
+
+SIZES = {"fc": {"fc1": 235200, "fc2": 30000, "out": 1000},
+         "conv2": {"conv1": 1728, "conv2": 36864, "fc1": 4194304, "fc2": 65536, "out": 2560}}
+TOPS = {"fc": (0.978, 0.004), "conv2": (0.68, 0.03)}       # dense test accuracy, gain of the best pruned net
+RATES = {"conv": 0.1, "fc": 0.2, "out": 0.1}
+LOOKS = 15
+
+
+def counts(net, scope, number, shift):
+    """Weights kept by layer; the global scope thins fc1 most, that of one scheme more than another's."""
+    sizes = SIZES[net]
+    if scope == "layer":
+        return {k: round(n * (1 - RATES[k.rstrip("0123456789")]) ** number) for k, n in sizes.items()}
+    small = {k: round(n * (0.84 + 0.01 * shift) ** number) for k, n in sizes.items() if k != "fc1"}
+    rest = max(round(sum(sizes.values()) * 0.8 ** number) - sum(small.values()), 1)
+    return {k: small.get(k, rest) for k in sizes}
+
+
+def fake_level(net, scope, number, shift, noise, stop=LOOKS):
+    """A level like LeNet's on MNIST: 97.8% dense, 98.2% at 13%, 97% at 1.9%; ends after `stop` looks."""
+    kept = counts(net, scope, number, shift)
+    density = sum(kept.values()) / sum(SIZES[net].values())
+    tail = max(0, math.log(0.05 / density)) if density < 0.05 else 0
+    dense, gain = TOPS[net]
+    top = dense + gain * math.exp(-(math.log(density / 0.13) / 1.3) ** 2)
+    top -= (0.012 + 0.001 * shift) * tail ** 2.7
+    looks = np.arange(1, LOOKS + 1)
+    rise = np.exp(-looks / (2 + tail))
+    wobble = noise.normal(0, 0.0006, LOOKS) + noise.normal(0, 0.0007)
+    acc = np.round(np.clip(top + 0.0005 * shift - 0.06 * rise + wobble, 0, 1), 4)
+    loss = 0.07 + 2 * (0.982 - top) + 0.25 * rise + 0.0015 * density * looks + 4 * np.abs(wobble)
+    lists = {"step": [round(305.33 * look) for look in looks], "train_loss": (loss / 3).tolist(),
+             "val_loss": loss.tolist(), "val_acc": (acc + 0.0008).clip(0, 1).tolist(),
+             "test_loss": (loss * 1.02).tolist(), "test_acc": acc.tolist()}
+    if stop < LOOKS:
+        lists = {key: values[:stop] for key, values in lists.items()}
+        lists.update(val_loss=[*lists["val_loss"][:-1], None], test_acc=[*lists["test_acc"][:-1], 0.098])
+    first, inputs = kept[next(iter(kept))], 784 if net == "fc" else 27
+    rows, columns = np.mgrid[-1:1:28j, -1:1:28j]
+    even = np.exp(-2 * (1 - density) * (rows ** 2 + columns ** 2)).ravel()[:inputs]
+    return {"level": number, "kept": kept, "size": SIZES[net], **lists, "diverged": stop < LOOKS,
+            "inputs": noise.poisson(first * even / even.sum()).tolist(), "diagnostics": {}, "seconds": 41.2}
+
+
+def fake_init(net, init, noise):
+    """Histograms of up to 20,000 draws a layer."""
+    found = {}
+    for layer, size in SIZES[net].items():
+        scale = 0.05 * (1.4 if init.startswith("kaiming") else 1) * (2 if layer == "out" else 1)
+        count = min(size, 20000)
+        draw = noise.uniform(-1.732, 1.732, count) if "uniform" in init else noise.normal(0, 1, count)
+        hist, edges = np.histogram(scale * draw, 64)
+        found[layer] = {"fan_in": 784, "fan_out": 300, "std": scale, "min": edges[0], "max": edges[-1],
+                        "hist": hist.tolist()}
+    return found
+
+
+def fake(root, data="mnist", net="fc", init="xavier_normal", pruner="magnitude", seed=0, levels=21,
+         scope="layer", extras="", shift=0.0, diverge=()):
+    """Writes a plausible run, its loss infinite in the levels `diverge`; returns what was written."""
+    noise = np.random.default_rng([seed, *init.encode()])
+    run = {"config": {"data": data, "net": net, "init": init, "pruner": pruner, "scope": scope, "rewind": "0",
+                      "seed": seed, "epochs": 5, "steps": None, "batch": 60, "lr": 0.0012, "looks": LOOKS},
+           "provenance": {"commit": "1a2b3c4", "torch": "2.13.0", "device": "cpu", "threads": 1,
+                          "data_file": None if data == "glyphs" else f"{data}.npz"},
+           "init": fake_init(net, init, noise),
+           "levels": [fake_level(net, scope, number, shift, noise, 4 if number in diverge else LOOKS)
+                      for number in range(levels)]}
+    folder = root / f"{data}-{net}-{init}-{pruner}{extras}-s{seed}"
+    folder.mkdir(parents=True)
+    (folder / "metrics.json").write_text(json.dumps(run))
+    return run
+
+
+@pytest.mark.parametrize("df, t", {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 7: 2.365, 9: 2.262,
+                                   10: 2.228, 19: 2.093, 30: 2.042, 60: 2.000, 120: 1.980}.items())
+def test_t_quantile_equals_the_textbook(df, t):
+    assert round(stats.t_quantile(df), 3) == t
+
+
+@pytest.mark.parametrize("df", [1, 2, 3, 4, 9, 19, 50, 99, 400])
+@pytest.mark.parametrize("confidence", [0.5, 0.9, 0.95, 0.99])
+def test_t_quantile_inverts_the_finite_sums(df, confidence):
+    """Abramowitz & Stegun 26.7.3 and 26.7.4: P(|T| < t) as a sum of powers of a cosine."""
+    angle = math.atan(stats.t_quantile(df, confidence) / math.sqrt(df))
+    term, total = (math.cos(angle), 0.0) if df % 2 else (1.0, 0.0)
+    for power in range(3 if df % 2 else 2, df + 1, 2):
+        total += term
+        term *= math.cos(angle) ** 2 * (power - 1) / power
+    mass = 2 / math.pi * (angle + math.sin(angle) * total) if df % 2 else math.sin(angle) * total
+    assert mass == pytest.approx(confidence, abs=1e-12)
+
+
+def test_summary_equals_the_statistics_module():
+    values = np.array([[1.0, 2.0, np.nan, 5.0], [2.0, np.nan, np.nan, 5.5], [4.0, 3.0, np.nan, np.nan],
+                       [9.0, np.nan, np.nan, np.nan]])
+    found = stats.summary(values)
+    for index, column in enumerate([[1, 2, 4, 9], [2, 3], [], [5, 5.5]]):
+        assert found.n[index] == len(column)
+        if column:
+            t = {2: 12.70620474, 4: 3.18244631}[len(column)]
+            half = t * statistics.stdev(column) / math.sqrt(len(column))
+            assert found.mean[index] == pytest.approx(statistics.mean(column))
+            assert found.median[index] == pytest.approx(statistics.median(column))
+            assert found.sd[index] == pytest.approx(statistics.stdev(column))
+            assert found.high[index] - found.mean[index] == pytest.approx(half, rel=1e-6)
+            assert found.mean[index] - found.low[index] == pytest.approx(half, rel=1e-6)
+    assert np.isnan(found.mean[2]) and np.isnan(stats.summary(values[:1]).sd).all()
+
+
+def level(number, kept, **lists):
+    return {"level": number, "kept": {"a": kept, "b": 1}, "size": {"a": 7, "b": 3}, **lists}
+
+
+def test_matrix_of_runs_of_unequal_length():
+    runs = [{"levels": [level(0, 7, test_acc=[0.1, 0.5]), level(1, 4, test_acc=[0.6])]},
+            {"levels": [level(0, 7, test_acc=[0.7])]}, {"levels": []}]
+    densities, values = stats.matrix(runs, stats.final_test_acc)
+    assert densities.tolist() == [0.8, 0.5]
+    assert np.array_equal(values, [[0.5, 0.6], [0.7, np.nan], [np.nan, np.nan]], equal_nan=True)
+    assert [array.shape for array in stats.matrix(runs[2:], stats.final_test_acc)] == [(0,), (1, 0)]
+
+
+@pytest.mark.parametrize("losses", [[3, 2, 1], [3, 1, 1, 2], [None, 5, None, 4, 6], [2], [None], [],
+                                    [None, 0.5, 0.5]])
+def test_early_stop_equals_a_plain_loop(losses):
+    best = None
+    for index, loss in enumerate(losses):
+        if loss is not None and (best is None or loss < losses[best]):
+            best = index
+    record = {"val_loss": losses, "step": [10 * (i + 1) for i in range(len(losses))], "test_acc": [0.25, 0.5]}
+    assert stats.early_stop(record) == best
+    step, acc = stats.early_step(record), stats.early_test_acc(record)
+    assert math.isnan(step) if best is None else step == 10 * (best + 1)
+    assert math.isnan(acc) if best is None or best > 1 else acc == [0.25, 0.5][best]
+
+
+def test_curve_of_looks_at_different_steps():
+    levels = [{"step": [1, 3], "x": [0.1, None]}, {"step": [2, 3, 4], "x": [0.2, 0.3]}]
+    steps, values = stats.curve(levels, "x")
+    assert steps.tolist() == [1, 2, 3, 4]
+    assert np.array_equal(values, [[0.1, np.nan, np.nan, np.nan], [np.nan, 0.2, 0.3, np.nan]], equal_nan=True)
+
+
+def test_picked_levels_are_the_nearest_of_the_longest_run():
+    levels = [{"level": k, "kept": {"a": round(1000 * 0.8 ** k)}, "size": {"a": 1000}} for k in range(5)]
+    runs = [{"levels": levels[:length]} for length in (1, 5, 3)]
+    assert stats.picked(runs, (1, 0.21, 0.07, 0.6)) == [(0, 1.0), (2, 0.64), (4, 0.41)]
+    assert stats.picked(runs[:1], (1, 0.21)) == [(0, 1.0)]
+
+
+def test_histogram_of_several_seeds_is_the_mean_density():
+    layers = [{"min": -1, "max": 1, "hist": [1, 3]}, {"min": 0, "max": 2, "hist": [6, 2]}]
+    edges, found = stats.histogram(layers, bins=6)
+    assert edges.tolist() == [-1, -0.5, 0, 0.5, 1, 1.5, 2]
+    assert found == pytest.approx([0.125, 0.125, 0.75, 0.75, 0.125, 0.125])
+    constant = stats.histogram([{"min": 0.5, "max": 0.5, "hist": [9]}])[1]
+    assert np.isfinite(constant).all()
+
+
+def test_groups_differ_in_more_than_scheme_and_seed(tmp_path):
+    for init in ("zeta", "alpha", "kaiming_normal", "xavier_uniform"):
+        fake(tmp_path, init=init, levels=1, seed=10)
+    for settings in ({"seed": 2}, {"seed": 10}, {"extras": "-global"}, {"pruner": "none"}, {"net": "conv2"}):
+        fake(tmp_path, levels=1, **settings)
+    found = stats.groups(stats.read(tmp_path))
+    assert list(found) == ["mnist-conv2-magnitude", "mnist-fc-magnitude", "mnist-fc-magnitude-global",
+                           "mnist-fc-none"]
+    assert list(found["mnist-fc-magnitude"]) == ["xavier_normal", "xavier_uniform", "kaiming_normal", "alpha",
+                                                 "zeta"]
+    assert [run["config"]["seed"] for run in found["mnist-fc-magnitude"]["xavier_normal"]] == [2, 10]
+
+
+def test_table_and_layer_densities_equal_a_plain_count(tmp_path):
+    written = [fake(tmp_path, seed=seed, levels=3 + seed, diverge=[1] * (seed == 0)) for seed in range(3)]
+    schemes = stats.groups(stats.read(tmp_path))["mnist-fc-magnitude"]
+    rows = stats.table(schemes)
+    assert [row["n"] for row in rows] == [3, 3, 3, 2, 1]
+    assert [row["diverged"] for row in rows] == [0, 1, 0, 0, 0]
+    for number, row in enumerate(rows):
+        levels = [run["levels"][number] for run in written if number < len(run["levels"])]
+        reached = [100 * level["test_acc"][-1] for level in levels]
+        kept = written[2]["levels"][number]["kept"]
+        assert row["mean"] == pytest.approx(statistics.mean(reached))
+        assert row["remaining"] == pytest.approx(100 * sum(kept.values()) / 266200)
+        assert stats.layer_densities(schemes["xavier_normal"])["out"][number] == kept["out"] / 1000
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "{}", "7", "\x00",
+                                  '{"config": 1, "provenance": 1, "init": 1, "levels": 1}',
+                                  '{"config": {}, "provenance": {}, "init": {}, "levels": []}'])
+def test_a_bad_file_is_named_in_one_sentence(tmp_path, text):
+    fake(tmp_path, levels=1)
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "metrics.json").write_text(text)
+    with pytest.raises(SystemExit, match="bad/metrics.json.*run it again.$"):
+        stats.read(tmp_path)
+
+
+def test_a_level_without_a_key_and_a_renamed_folder_are_named(tmp_path):
+    run = fake(tmp_path, levels=2)
+    path = tmp_path / "mnist-fc-xavier_normal-magnitude-s0"
+    del run["levels"][1]["inputs"]
+    (path / "metrics.json").write_text(json.dumps(run))
+    with pytest.raises(SystemExit, match="lacks inputs"):
+        stats.read(tmp_path)
+    fake(tmp_path / "other", levels=1)
+    (tmp_path / "other" / path.name).rename(tmp_path / "other" / "copy")
+    with pytest.raises(SystemExit, match="copy was made as"):
+        stats.groups(stats.read(tmp_path / "other"))
+
+
+@pytest.mark.parametrize("folder", ["", "missing"])
+def test_no_runs_say_what_to_do(tmp_path, folder):
+    with pytest.raises(SystemExit, match="prune.py"):
+        stats.read(tmp_path / folder)
+
+
+def test_written_tables_hold_the_rows(tmp_path):
+    for seed in range(2):
+        fake(tmp_path, data="glyphs", init="nano", seed=seed, levels=3 - seed)
+        fake(tmp_path, data="glyphs", seed=seed, levels=2)
+    name, schemes = next(iter(stats.groups(stats.read(tmp_path)).items()))
+    rows, page = stats.table(schemes), stats.markdown(name, schemes)
+    assert "stand-in" in page and "n = 2 a scheme" in page and "differ in length" in page
+    assert "None" not in page
+    lines = [line.strip("| ").split("|") for line in page.splitlines() if line.startswith("|")]
+    sheet = csv.reader(stats.comma(name, schemes).splitlines())
+    for read, digits in ((sheet, 4), (lines[:1] + lines[2:], 2)):
+        head, *body = [[cell.strip() for cell in line] for line in read]
+        assert head == list(rows[0]) and len(body) == len(rows) == 5
+        for line, row in zip(body, rows):
+            for cell, value in zip(line, row.values()):
+                same = cell == value or (cell == "" and math.isnan(value))
+                assert same or float(cell) == pytest.approx(value, abs=0.51 * 10 ** -digits)

@@ -1,0 +1,345 @@
+"""Train a network from an initialization scheme: an unpruned baseline here, a level of prune.py there.
+
+    python train.py --net fc --init xavier_normal --seed 0
+"""
+import argparse
+import contextlib
+import fcntl
+import importlib.util
+import io
+import json
+import math
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch.nn.utils import prune
+from tqdm import tqdm
+
+import data as datasets
+import inits
+import models
+
+# epochs a level (None: the iterations of models.PAPER), rounds of pruning, evaluations a level
+PRESETS = {
+    "quick": {"epochs": 2, "levels": 6, "looks": 4},
+    "study": {"epochs": 5, "levels": 20, "looks": 15},
+    "paper": {"epochs": None, "levels": 20, "looks": 100},
+}
+CURVES = ("step", "train_loss", "val_loss", "val_acc", "test_loss", "test_acc")
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message):
+        self.exit(2, f"{self.prog}: {message} (--help lists the flags)\n")
+
+
+def number(kind, low, high=math.inf):
+    """An argparse type: a `kind` (int or float) in [low, high]."""
+    def convert(text):
+        value = kind(text)
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{text} is not in [{low}, {high}]")
+        return value
+    convert.__name__ = kind.__name__  # argparse names it where the text is no number at all
+    return convert
+
+
+def add_args(parser):
+    """The flags that train.py and prune.py share. What is left out comes from the preset and models.PAPER."""
+    add, budget = parser.add_argument, parser.add_mutually_exclusive_group()
+    add("--net", default="fc", choices=[*models.NETS, *models.ALIASES], help="fc = LeNet-300-100, conv = conv6")
+    add("--init", nargs="+", default=["xavier_normal"], choices=inits.INITS, metavar="INIT",
+        help="one or more of " + ", ".join(inits.INITS))
+    add("--seed", nargs="+", type=number(int, 0), default=[0], help="one or more; fixes draws and batches")
+    add("--preset", default="study", choices=PRESETS, help="a level's epochs: " + ", ".join(
+        f"{name} {row['epochs'] or 'as many as in the paper'}" for name, row in PRESETS.items()))
+    add("--data", choices=datasets.DATASETS, help="mnist for fc, cifar10 for conv nets; glyphs is a stand-in")
+    budget.add_argument("--epochs", type=number(int, 1), help="epochs a level")
+    budget.add_argument("--steps", type=number(int, 1), help="iterations a level, instead of epochs")
+    add("--looks", type=number(int, 1), help="evaluations a level on validation and test images")
+    add("--batch", type=number(int, 1), help="images a step (60)")
+    add("--lr", type=number(float, 0), help="Adam's learning rate (the paper's for the net)")
+    add("--input", choices=datasets.SCALINGS, help="pixels of mean 0 and std 1 (standard), or in [0, 1] (unit)")
+    add("--data-dir", type=Path, default=os.environ.get("DATA_DIR", "data"), help="holds <data>.npz ($DATA_DIR)")
+    add("--out", type=Path, default="runs", help="where the run folders go")
+    add("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu, cuda, cuda:1")
+    add("--threads", type=number(int, 1), default=torch.get_num_threads(), help="CPU threads of this process")
+    add("--tensorboard", action="store_true", help="write the same numbers for TensorBoard")
+
+
+def parse(parser):
+    """The arguments, with net and data resolved; what this machine can't do is refused here."""
+    args = parser.parse_args()
+    args.net = models.ALIASES.get(args.net, args.net)
+    args.data = args.data or models.PAPER[args.net]["data"]
+    if args.tensorboard and not importlib.util.find_spec("tensorboard"):
+        parser.error("--tensorboard needs the package tensorboard: pip install tensorboard")
+    try:
+        args.device = torch.empty(0, device=args.device).device
+    except (RuntimeError, AssertionError):
+        parser.error(f"this machine has no device {args.device}: leave out --device")
+    torch.set_num_threads(args.threads)
+    torch.set_flush_denormal(True)  # Adam's moments of idle weights fade into numbers that cost a hundred times more
+    return args
+
+
+def settings(args, pruner):
+    """[(run name, config)], one for each seed and scheme. `config` is all that changes numbers; the name is a
+    function of it, with what differs from the preset appended in a fixed order."""
+    paper, preset = models.PAPER[args.net], PRESETS[args.preset]
+    plain = {"scope": "layer", "rewind": 0, "epochs": preset["epochs"],
+             "steps": None if preset["epochs"] else paper["steps"], "looks": preset["looks"],
+             "batch": models.BATCH, "lr": paper["lr"], "input": "standard",
+             **{f"rate_{kind}": rate for kind, rate in paper["rates"].items()}}
+    given = {key: value for key, value in vars(args).items() if key in plain and value is not None}
+    if "epochs" in given or "steps" in given:
+        given = {"epochs": None, "steps": None, **given}
+    chosen = {**plain, **given}
+    extras = ["" if args.preset == "study" else f"-{args.preset}"] + [
+        f"-{value}" if value in ("global", "unit") else f"-{key.replace('_', '')}{value}"
+        for key, value in chosen.items() if value not in (plain[key], None)]
+    return [(f"{args.data}-{args.net}-{init}-{pruner}{''.join(extras)}-s{seed}",
+             {"data": args.data, "net": args.net, "init": init, "pruner": pruner, "seed": seed,
+              "preset": args.preset, **chosen})
+            for seed in dict.fromkeys(args.seed) for init in dict.fromkeys(args.init)]
+
+
+def budget(config, data):
+    """The step at which a level ends."""
+    return config["steps"] or config["epochs"] * (len(data.x_train) // config["batch"])
+
+
+def first_step(config):
+    """The step at which a level starts: the one its weights are rewound to."""
+    return 0 if config["rewind"] == "none" else config["rewind"]
+
+
+def provenance(args, data):
+    """What should not change numbers beyond rounding, for a reader who wonders why they changed."""
+    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    return {"commit": subprocess.run(git, capture_output=True, text=True).stdout.strip() or "unknown",
+            "torch": torch.__version__, "threads": args.threads, "data_file": data.file,
+            "device": torch.cuda.get_device_name(args.device) if args.device.type == "cuda" else "cpu",
+            "command": " ".join(["python", *sys.argv])}
+
+
+# --- files ----------------------------------------------------------------------------------------------------
+
+def replace(path, content):
+    """Write `content` (bytes) so that `path` holds all of it or is as it was."""
+    partial = path.with_name(path.name + ".tmp")
+    try:
+        partial.write_bytes(content)
+        os.replace(partial, path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def save(path, value):
+    """Write a dict: JSON under that name, else a .pt that torch.load(weights_only=True) reads. Equal values give
+    equal bytes."""
+    if path.suffix == ".json":
+        return replace(path, json.dumps(value, allow_nan=False).encode())
+    buffer = io.BytesIO()  # torch.save to a path puts its name into the bytes, and a full disk into a RuntimeError
+    torch.save(value, buffer)
+    replace(path, buffer.getvalue())
+
+
+def load(path):
+    """What `save` wrote; one sentence where it can't be read."""
+    try:
+        return json.loads(path.read_bytes()) if path.suffix == ".json" else torch.load(path, weights_only=True)
+    except Exception as error:
+        raise SystemExit(f"{path} is damaged ({type(error).__name__}): delete its folder and run the command again")
+
+
+def check(folder, config):
+    """Metrics of a run so far ({} for a new one); refuse those of a run under other settings."""
+    path = folder / "metrics.json"
+    metrics = load(path) if path.exists() else {}
+    there = metrics.get("config", config)
+    differ = [f"{key} is {there.get(key)} there and {value} here" for key, value in config.items()
+              if there.get(key) != value]
+    if differ:
+        raise SystemExit(f"{folder} was made under other settings ({', '.join(differ)}): choose another --out")
+    return metrics
+
+
+def unfinished(args, pruner, levels):
+    """[(folder, config)] of the runs that `args` asks for and that do not have levels 0 to `levels` yet."""
+    asked = [(args.out / name, config) for name, config in settings(args, pruner)]
+    todo = [(folder, config) for folder, config in asked
+            if len(check(folder, config).get("levels", [])) <= levels]
+    for folder in sorted({folder for folder, _ in asked} - {folder for folder, _ in todo}):
+        print(f"{folder} is finished", file=sys.stderr)
+    return todo
+
+
+def open_data(args):
+    """The data set of `args`, on its device."""
+    data = datasets.load(args.data, args.data_dir, args.device, args.input or "standard",
+                         colour=models.PAPER[args.net]["shape"][0] == 3)
+    if (args.batch or 0) > len(data.x_train):
+        raise SystemExit(f"--batch {args.batch} is more than the {len(data.x_train)} training images: choose less")
+    return data
+
+
+@contextlib.contextmanager
+def open_run(args, folder, config, data, levels):
+    """Lock a run's folder for the time of a `with`: (its metrics, a bar of the steps to the end of `levels`)."""
+    steps = budget(config, data) - first_step(config)
+    if steps <= 0:
+        raise SystemExit(f"--rewind {config['rewind']} leaves nothing to train of a level's "
+                         f"{budget(config, data)} steps: choose an earlier step")
+    config["data_crc32"] = data.crc32
+    check(folder, config)
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel frees it however the process ends
+        except BlockingIOError:
+            raise SystemExit(f"{folder}: another process is on this run; it was left alone")
+        metrics = check(folder, config) or {"config": config, "provenance": provenance(args, data), "levels": []}
+        done = steps * len(metrics["levels"])
+        with tqdm(desc=folder.name, total=steps * (levels + 1), initial=done, unit="step", dynamic_ncols=True,
+                  smoothing=0, position=int(os.environ.get("BAR", 0)), disable=not sys.stderr.isatty()) as bar:
+            yield metrics, bar
+
+
+def tensorboard(folder, record):
+    """The curves of a level as TensorBoard scalars, in <folder>/tensorboard."""
+    from torch.utils.tensorboard import SummaryWriter
+    with SummaryWriter(folder / "tensorboard") as writer:
+        for name in CURVES[1:]:
+            for step, value in zip(record["step"], record[name]):
+                writer.add_scalar(f"{name}/level_{record['level']:02d}", math.nan if value is None else value, step)
+
+
+# --- training -------------------------------------------------------------------------------------------------
+
+@torch.inference_mode()
+def evaluate(model, x, y, chunk=250):
+    """(mean loss in nats, accuracy in [0, 1]) of `model` on x (N, C, H, W) and y (N,)."""
+    loss = correct = 0
+    for images, labels in zip(x.split(chunk), y.split(chunk)):  # a chunk's activations stay in the cache
+        logits = model(images)
+        loss += F.cross_entropy(logits, labels, reduction="sum")
+        correct += (logits.argmax(1) == labels).sum()
+    return loss.item() / len(y), correct.item() / len(y)
+
+
+def train(model, masks, data, config, start, stop, bar):
+    """Train `model` on steps [start, stop) with a fresh Adam: {name of CURVES: list, one entry a look}.
+
+    Only what `masks` ({layer: 0/1 float tensor}) keeps gets a gradient, so weights that start at 0 outside them
+    stay exactly 0. A loss that is no number ends the training at that look, as None.
+    """
+    at = {stop - (stop - start) * i // config["looks"] for i in range(config["looks"])}
+    curves = {name: [] for name in CURVES}
+    masked = [(layer.weight, masks[name]) for name, layer in models.layers(model).items()]
+    optimizer = torch.optim.Adam(model.parameters(), config["lr"], fused=True)
+    total, last = torch.zeros((), device=data.x_train.device), start
+    for step, (x, y) in enumerate(datasets.batches(data, config["seed"], config["batch"], start, stop), start + 1):
+        loss = F.cross_entropy(model(x), y)  # nats
+        optimizer.zero_grad()
+        loss.backward()
+        for weight, mask in masked:
+            weight.grad.mul_(mask)
+        optimizer.step()
+        total += loss.detach()
+        if step in at:
+            look = (step, total.item() / (step - last), *evaluate(model, data.x_val, data.y_val),
+                    *evaluate(model, data.x_test, data.y_test))
+            for name, value in zip(CURVES, look):
+                curves[name].append(value if math.isfinite(value) else None)
+            bar.set_postfix_str(f"val {look[3]:.2%}", refresh=False)
+            bar.update(step - last)
+            total, last = torch.zeros_like(total), step
+            if None in (curves["train_loss"][-1], curves["val_loss"][-1]):
+                break
+    return curves
+
+
+def from_state(config, data, state, masks, start, stop, bar):
+    """Train a fresh network from `state` under `masks` on steps [start, stop): (its state, its curves). State is
+    {parameter name: tensor} and masks {layer: bool tensor}, on the CPU, under the names of the dense network."""
+    model = models.build(config["net"], tuple(data.x_train.shape[1:]))
+    model.load_state_dict(state)
+    model.to(data.x_train.device)
+    floats = {}
+    for name, layer in models.layers(model).items():
+        prune.custom_from_mask(layer, "weight", masks[name].to(layer.weight.device))
+        floats[name] = layer.weight_mask
+        prune.remove(layer, "weight")  # weight = weight_orig * weight_mask, for good; no product at every forward
+    curves = train(model, floats, data, config, start, stop, bar)
+    return {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}, curves
+
+
+def run_level(args, config, data, folder, metrics, state, masks, bar):
+    """Train the next level of a run from `state` under `masks` and write it down; metrics.json makes it count."""
+    level, started = len(metrics["levels"]), time.perf_counter()
+    kept = {name: int(mask.sum()) for name, mask in masks.items()}
+    size = {name: mask.numel() for name, mask in masks.items()}
+    percent = f"{100 * sum(kept.values()) / sum(size.values()):.3g}% of weights"
+    bar.set_description(f"{folder.name} level {level}, {percent}")
+    state, curves = from_state(config, data, state, masks, first_step(config), budget(config, data), bar)
+    record = {"level": level, "kept": kept, "size": size, **curves,
+              "diverged": None in curves["train_loss"] + curves["val_loss"],
+              # surviving weights at each input of the first layer
+              "inputs": next(iter(masks.values())).flatten(1).sum(0).tolist(),
+              "diagnostics": {}, "seconds": time.perf_counter() - started}
+    save(folder / f"level_{level:02d}.pt", {"state": state, "masks": masks})
+    metrics["levels"].append(record)
+    save(folder / "metrics.json", metrics)
+    if args.tensorboard:
+        tensorboard(folder, record)
+    if bar.disable:
+        print(f"{folder.name}  level {level}  {percent}  val {record['val_acc'][-1]:.2%}"
+              f"  test {record['test_acc'][-1]:.2%}  {record['seconds']:.1f} s", file=sys.stderr, flush=True)
+
+
+def initial(config, data):
+    """(state, description for metrics.json) of the scheme's own draw for this seed."""
+    model = models.build(config["net"], tuple(data.x_train.shape[1:]))
+    layers = models.layers(model)
+    inits.init_(layers, config["init"], datasets.rng(config["seed"], "init"))
+    return {name: tensor.detach() for name, tensor in model.state_dict().items()}, inits.describe(layers)
+
+
+def ones(state):
+    """Masks that keep every weight of `state`."""
+    return {name.removesuffix(".weight"): torch.ones_like(w, dtype=torch.bool) for name, w in state.items()
+            if name.endswith(".weight")}
+
+
+def at_the_door(main):
+    """Run a script's `main`; what the machine refuses ends it in one sentence, Ctrl-C with exit code 130."""
+    try:
+        main()
+    except OSError as error:
+        raise SystemExit(f"{error.filename or 'writing'}: {error.strerror}; free it or choose another --out")
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from the last finished level", file=sys.stderr)
+        sys.exit(130)
+
+
+def main():
+    parser = Parser(description=__doc__.splitlines()[0], epilog="One level at full density, without any pruning.")
+    add_args(parser)
+    args = parse(parser)
+    todo = unfinished(args, "none", levels=0)
+    data = open_data(args) if todo else None
+    for folder, config in todo:
+        with open_run(args, folder, config, data, levels=0) as (metrics, bar):
+            state, metrics["init"] = initial(config, data)
+            run_level(args, config, data, folder, metrics, state, ones(state), bar)
+
+
+if __name__ == "__main__":
+    at_the_door(main)
