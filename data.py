@@ -7,7 +7,6 @@ network needs one copied file. `glyphs` is a stand-in that needs neither: digits
 import argparse
 import hashlib
 import os
-import sys
 import tempfile
 import zipfile
 from functools import partial
@@ -23,7 +22,7 @@ VALIDATION = 5000  # images split off the training set, as in Frankle & Carbin 2
 
 
 def rng(*key):
-    """A CPU torch.Generator named by its key of plain ints and strings, such as rng(seed, "order", epoch).
+    """A CPU torch.Generator named by its key of plain ints and strings, such as rng(seed, "init").
 
     torch's mt19937 looks at the low 32 bits of its seed alone, so the hash is cut to 32 bits here already.
     """
@@ -64,12 +63,15 @@ def load(name, root, device="cpu", scaling="standard", colour=False):
     return Data(images[0], labels[0], images[1], labels[1], images[2], labels[2], path.name, crc32)
 
 
-def batches(data, seed, batch, start, stop):
-    """(x, y) of steps [start, stop), each a function of (seed, step); an epoch's partial batch is dropped."""
+def batches(data, seed, level, batch, start, stop):
+    """(x, y) of steps [start, stop), a function of (seed, level, step); an epoch's partial batch is dropped.
+
+    Each level has an order of its own, so that what the last batches happen to do differs.
+    """
     n = len(data.x_train)
     per_epoch = n // batch
     for epoch in range(start // per_epoch, -(-stop // per_epoch)):
-        order = torch.randperm(n, generator=rng(seed, "order", epoch)).to(data.x_train.device)
+        order = torch.randperm(n, generator=rng(seed, "order", level, epoch)).to(data.x_train.device)
         first, last = max(start - epoch * per_epoch, 0), min(stop - epoch * per_epoch, per_epoch)
         for i in range(first, last):
             rows = order[i * batch:(i + 1) * batch]
@@ -164,8 +166,6 @@ def vision():
     try:
         from torchvision import datasets
     except RuntimeError:  # operator torchvision::nms does not exist: the compiled ones did not load
-        for module in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
-            del sys.modules[module]  # parts of the failed import, which the next would take for its own
         for operator in ("nms", "qnms"):
             torch.library.define(f"torchvision::{operator}",
                                  "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
@@ -179,10 +179,10 @@ FONTS = ("DejaVuSans DejaVuSans-Bold DejaVuSans-Oblique DejaVuSansMono DejaVuSan
 
 
 def glyphs(_path, _scratch, **style):
-    """The four arrays of the stand-in: 20,000 and 5,000 drawn digits, the same at every call."""
+    """The four arrays of the stand-in: 20,000 and 2,000 drawn digits, the same at every call."""
     masters, threads = glyph_masters(), torch.get_num_threads()
     torch.set_num_threads(1)  # a second thread gains little here, and loses much on a busy machine
-    parts = [draw(masters, rng("glyphs", style["channels"], part), **style) for part in range(50)]
+    parts = [draw(masters, rng("glyphs", style["channels"], part), **style) for part in range(44)]
     torch.set_num_threads(threads)
     x, y = (torch.cat(column).numpy() for column in zip(*parts))
     return dict(zip(ARRAYS, (x[:20000], y[:20000], x[20000:], y[20000:])))

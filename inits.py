@@ -1,8 +1,8 @@
 """Initialization schemes by name, one row each; biases are zero.
 
-    python inits.py --net conv        every layer's fan-in, fan-out, theoretical and measured std, for every scheme
+    python inits.py --net conv   every layer's fan-in, fan-out, theoretical and measured std, for every scheme
 
-Fans are PyTorch's: fan_in = inputs of a unit, fan_out = units fed by an input, both times the kernel's area.
+Fans are PyTorch's: fan_in = inputs of a unit, fan_out = units fed by an input, times the kernel's area.
 """
 import argparse
 from functools import partial
@@ -38,10 +38,10 @@ INITS = {
 
 @torch.no_grad()
 def init_(layers, name, generator):
-    """Fill the weights of `layers` ({name: module}, on the CPU) by the scheme `name`, one stream for all in order.
+    """Fill the weights of `layers` ({name: module}, on CPU) by the scheme `name`, from one stream in order.
 
-    Schemes that draw by the same functions get the same draws from the same key: Xavier and Kaiming of one shape are
-    multiples of each other, layer by layer.
+    Schemes that draw by the same functions get the same draws from the same key: Xavier and Kaiming of one
+    shape are multiples of each other, layer by layer.
     """
     fill, _ = INITS[name]
     for layer in layers.values():
@@ -50,7 +50,7 @@ def init_(layers, name, generator):
 
 
 def describe(layers, bins=64):
-    """{layer: {fan_in, fan_out, std, min, max, hist: counts in `bins` equal bins from min to max}}, as JSON takes it."""
+    """{layer: {fan_in, fan_out, std, min, max, hist: counts in equal bins from min to max}}, for JSON."""
     table = {}
     for name, layer in layers.items():
         w = layer.weight.detach().float().flatten()
@@ -72,9 +72,9 @@ if __name__ == "__main__":  # the only part that needs the networks
     args = parser.parse_args()
     net = models.ALIASES.get(args.net, args.net)
     network = models.layers(models.build(net, models.PAPER[net]["shape"]))
-    print(f"{'scheme':17s} {'layer':6s} {'fan in':>7s} {'fan out':>7s} {'std':>8s} {'measured':>8s} {'min':>8s} {'max':>8s}")
+    print("scheme            layer   fan in fan out      std measured      min      max")
     for name, (_, std) in INITS.items():
         init_(network, name, data.rng(args.seed, "init"))
         for layer, row in describe(network).items():
-            print(f"{name:17s} {layer:6s} {row['fan_in']:7d} {row['fan_out']:7d} {std(network[layer].weight):8.5f}"
-                  f" {row['std']:8.5f} {row['min']:8.4f} {row['max']:8.4f}")
+            print(f"{name:17s} {layer:6s} {row['fan_in']:7d} {row['fan_out']:7d}"
+                  f" {std(network[layer].weight):8.5f} {row['std']:8.5f} {row['min']:8.4f} {row['max']:8.4f}")

@@ -1,11 +1,13 @@
-"""LeNet-300-100 and Conv-2/4/6, layers by name, with the settings of the paper that made them the usual test bed.
+"""LeNet-300-100 and Conv-2/4/6, layers by name, with the settings of the paper they come from.
 
     python models.py        every network's layers and weight counts
 
 Frankle & Carbin, "The Lottery Ticket Hypothesis", ICLR 2019 (arXiv 1803.03635), Figure 2.
 """
+import warnings
 from collections import OrderedDict
 
+import torch
 from torch import nn
 
 # convolutions (output channels, 3x3, "pool" = 2x2 max), then hidden fully connected layers (units)
@@ -17,7 +19,7 @@ NETS = {
 }
 ALIASES = {"conv": "conv6"}
 
-# Figure 2 of the paper: data set and its (C, H, W), Adam's learning rate, iterations, share of weights pruned a round
+# its Figure 2: data set and (C, H, W), Adam's rate, iterations a level, share of the weights pruned a round
 PAPER = {
     "fc": {"data": "mnist", "shape": (1, 28, 28), "lr": 1.2e-3, "steps": 50000,
            "rates": {"conv": 0.0, "fc": 0.2, "out": 0.1}},
@@ -32,8 +34,8 @@ BATCH = 60
 
 
 def build(net, shape, classes=10):
-    """A fresh network of NETS for images of shape (C, H, W): modules conv1.., fc1.., out. Maps (N, C, H, W) to logits
-    (N, classes). Its weights are PyTorch's defaults until inits.init_ fills them."""
+    """A fresh network of NETS with modules conv1.., fc1.., out, for images of shape (C, H, W): (N, C, H, W)
+    to logits (N, classes). Its weights are PyTorch's defaults until inits.init_ fills them."""
     (channels, height, width), (convs, units) = shape, NETS[net]
     modules, n = OrderedDict(), 0
     for item in convs:
@@ -64,7 +66,62 @@ def kind(layer):
     return layer.rstrip("0123456789")
 
 
+warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
+torch.sparse.check_sparse_tensor_invariants.disable()  # the default; said, it is not warned of
+
+
+class SparseProduct(torch.autograd.Function):
+    """x (N, in) by the transpose of the CSR matrix (out, in) of `values`; only these get a gradient."""
+
+    @staticmethod
+    def forward(ctx, x, values, rows, columns):
+        weight = torch.sparse_csr_tensor(rows, columns, values, (len(rows) - 1, x.size(1)))
+        across = x.t().contiguous()  # both products would make this copy, each for itself
+        ctx.save_for_backward(across, weight)
+        return (weight @ across).t()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        across, weight = ctx.saved_tensors
+        return None, torch.sparse.sampled_addmm(weight, gradient.t(), across.t(), beta=0).values(), None, None
+
+
+class SparseLinear(nn.Module):
+    """A Linear at the network's input as its surviving weights alone, `values` in the order of its mask."""
+
+    def __init__(self, linear, mask):
+        super().__init__()
+        pattern = mask.float().to_sparse_csr()
+        self.mask, self.rows, self.columns = mask, pattern.crow_indices(), pattern.col_indices()
+        self.values, self.bias = nn.Parameter(linear.weight.detach()[mask]), linear.bias
+
+    def forward(self, x):
+        return SparseProduct.apply(x, self.values, self.rows, self.columns) + self.bias
+
+    def dense(self):
+        linear = nn.Linear(self.mask.size(1), self.mask.size(0))
+        weight = torch.zeros(self.mask.shape).masked_scatter(self.mask, self.values.detach())
+        linear.weight = nn.Parameter(weight)
+        linear.bias = self.bias
+        return linear
+
+
+def sparsify(model, masks, few=0.15):
+    """Make a Linear at the input a SparseLinear where that is faster: on a CPU, with few weights left."""
+    name, layer = next(iter(layers(model).items()))
+    on_cpu = layer.weight.device.type == "cpu"
+    if isinstance(layer, nn.Linear) and on_cpu and masks[name].float().mean() < few:
+        setattr(model, name, SparseLinear(layer, masks[name]))
+
+
+def densify(model):
+    """Undo sparsify."""
+    for name, layer in list(model.named_children()):
+        if isinstance(layer, SparseLinear):
+            setattr(model, name, layer.dense())
+
+
 if __name__ == "__main__":
     for net, row in PAPER.items():
         sizes = {name: layer.weight.numel() for name, layer in layers(build(net, row["shape"])).items()}
-        print(f"{net}: {sum(sizes.values()):,} weights:", *(f"{name} {size:,}" for name, size in sizes.items()))
+        print(f"{net}: {sum(sizes.values()):,} weights:", *(f"{name} {n:,}" for name, n in sizes.items()))

@@ -3,8 +3,8 @@
     python prune.py --net conv --init kaiming_uniform --seed 2
     python prune.py --net fc --init xavier_normal kaiming_normal --seed 0 1 2
 
-The survivors are reset to their own initial values, or to those of step K (--rewind K), before every level: Frankle &
-Carbin 2019 (arXiv 1803.03635), Frankle et al. 2020 (arXiv 1912.05671).
+Before every level the survivors are reset to their own initial values, or to those of step K (--rewind K):
+Frankle & Carbin 2019 (arXiv 1803.03635), Frankle et al. 2020 (arXiv 1912.05671).
 """
 import sys
 
@@ -25,12 +25,13 @@ SCOPES = ("layer", "global")
 
 def survivors(masks, config, level):
     """{layer: weights kept at `level`}, counted from level 0 so that no rounding adds up."""
-    return {name: round(mask.numel() * (1 - config[f"rate_{models.kind(name)}"]) ** level) for name, mask in masks.items()}
+    return {name: round(mask.numel() * (1 - config[f"rate_{models.kind(name)}"]) ** level)
+            for name, mask in masks.items()}
 
 
 def keep_largest(scores, masks, kept, scope):
-    """Masks of exactly kept[layer] of the highest `scores` among what `masks` has left, or of sum(kept) over all layers
-    with scope "global". Of equal scores the first stay; a score that is no number counts as 0."""
+    """Masks of exactly kept[layer] of the highest `scores` among what `masks` has left; with scope "global",
+    of sum(kept) over all layers. Of equal scores the first stay; a score that is no number counts as 0."""
     new = {}
     for group in [list(masks)] if scope == "global" else [[name] for name in masks]:
         score = torch.cat([scores[name].flatten() for name in group]).nan_to_num(nan=0.0)
@@ -47,8 +48,8 @@ def iterate(args, config, data, folder, metrics, bar):
     """Go on with a run from its last finished level to args.levels."""
     w0, metrics["init"] = train.initial(config, data)
     if not (folder / "init.pt").exists():
-        train.save(folder / "init.pt", train.from_state(config, data, w0, train.ones(w0), 0,
-                                                            train.first_step(config), bar)[0])
+        walked, _ = train.from_state(config, data, w0, train.ones(w0), 0, 0, train.first_step(config), bar)
+        train.save(folder / "init.pt", walked)
     state = train.load(folder / "init.pt")
     masks = train.ones(state)
     for level in range(len(metrics["levels"]), args.levels + 1):
@@ -67,12 +68,12 @@ def rewind(text):
 def add_args(parser):
     add, rate = parser.add_argument, train.number(float, 0, 1)
     add("--pruner", default="magnitude", choices=PRUNERS, help="what is kept: the largest score")
-    add("--scope", choices=SCOPES, help="rank within each layer (default) or over all of them, equally many in all")
-    add("--rewind", type=rewind, metavar="0|K|none", help="survivors restart from the initial values (0, default), from "
-        "step K, or go on as trained (none)")
+    add("--scope", choices=SCOPES, help="rank within each layer (default), or over all for as many in sum")
+    add("--rewind", type=rewind, metavar="0|K|none",
+        help="survivors restart from the initial values (0, default), from step K, or go on (none)")
     add("--levels", type=train.number(int, 0, 99), help="rounds of pruning; more extend a finished run")
     for kind in ("conv", "fc", "out"):
-        add(f"--rate-{kind}", type=rate, help=f"share of the {kind} weights pruned a round (the paper's for the net)")
+        add(f"--rate-{kind}", type=rate, help=f"share of {kind} weights pruned a round (the paper's)")
     add("--todo", action="store_true", help="print what is not finished, a line a run, and do nothing")
 
 

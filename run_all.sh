@@ -12,8 +12,10 @@ cores=$(nproc)
 
 groups() {  # schemes | seeds | command
     case $1 in
-        quick) echo "$SCHEMES|0 1|prune.py --net fc --data glyphs --preset quick"
-               echo "xavier_normal kaiming_normal|0|prune.py --net conv2 --data glyphs --preset quick --steps 60 --levels 2" ;;
+        quick) tour="--data glyphs --preset quick"
+               echo "$SCHEMES|0 1|prune.py --net fc $tour"
+               pair="xavier_normal kaiming_normal"
+               echo "$pair|0|prune.py --net conv2 $tour --steps 60 --levels 2 --looks 1" ;;
         fc)    echo "$SCHEMES|$(seq -s ' ' 0 19)|prune.py --net fc" ;;
         conv)  echo "$SCHEMES|$(seq -s ' ' 0 7)|prune.py --net conv2"
                echo "$SCHEMES|$(seq -s ' ' 0 7)|prune.py --net conv" ;;
@@ -52,6 +54,7 @@ left=$(printf '%s' "$lines" | grep -c . || true)
 echo "grid $grid: $((all - left)) of $all runs are finished, $left to do, $JOBS at a time"
 failed=0
 # BAR: each process draws its progress bar on a line of its own
-printf '%s\n' "$lines" | xargs -r -d '\n' -P "$JOBS" --process-slot-var=BAR -I{} sh -c '{} || exit 1' || failed=1
+printf '%s\n' "$lines" |
+    xargs -r -d '\n' -P "$JOBS" --process-slot-var=BAR -I{} sh -c '{} || exit 1' || failed=1
 $PYTHON plot.py
 exit $failed

@@ -18,17 +18,18 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch.nn.utils import prune
+from torch.optim.adam import adam as functional_adam
 from tqdm import tqdm
 
 import data as datasets
 import inits
 import models
 
-# epochs a level (None: the iterations of models.PAPER), rounds of pruning, evaluations a level
+# epochs a level (None: the iterations of models.PAPER), rounds of pruning, evaluations an epoch
 PRESETS = {
-    "quick": {"epochs": 2, "levels": 6, "looks": 4},
-    "study": {"epochs": 5, "levels": 20, "looks": 15},
-    "paper": {"epochs": None, "levels": 20, "looks": 100},
+    "quick": {"epochs": 2, "levels": 6, "looks": 2},
+    "study": {"epochs": 5, "levels": 20, "looks": 3},
+    "paper": {"epochs": None, "levels": 20, "looks": 2},
 }
 CURVES = ("step", "train_loss", "val_loss", "val_acc", "test_loss", "test_acc")
 
@@ -52,7 +53,7 @@ def number(kind, low, high=math.inf):
 def add_args(parser):
     """The flags that train.py and prune.py share. What is left out comes from the preset and models.PAPER."""
     add, budget = parser.add_argument, parser.add_mutually_exclusive_group()
-    add("--net", default="fc", choices=[*models.NETS, *models.ALIASES], help="fc = LeNet-300-100, conv = conv6")
+    add("--net", default="fc", choices=[*models.NETS, *models.ALIASES], help="fc: LeNet-300-100; conv: conv6")
     add("--init", nargs="+", default=["xavier_normal"], choices=inits.INITS, metavar="INIT",
         help="one or more of " + ", ".join(inits.INITS))
     add("--seed", nargs="+", type=number(int, 0), default=[0], help="one or more; fixes draws and batches")
@@ -61,11 +62,11 @@ def add_args(parser):
     add("--data", choices=datasets.DATASETS, help="mnist for fc, cifar10 for conv nets; glyphs is a stand-in")
     budget.add_argument("--epochs", type=number(int, 1), help="epochs a level")
     budget.add_argument("--steps", type=number(int, 1), help="iterations a level, instead of epochs")
-    add("--looks", type=number(int, 1), help="evaluations a level on validation and test images")
+    add("--looks", type=number(int, 1), help="evaluations an epoch on validation and test images")
     add("--batch", type=number(int, 1), help="images a step (60)")
     add("--lr", type=number(float, 0), help="Adam's learning rate (the paper's for the net)")
-    add("--input", choices=datasets.SCALINGS, help="pixels of mean 0 and std 1 (standard), or in [0, 1] (unit)")
-    add("--data-dir", type=Path, default=os.environ.get("DATA_DIR", "data"), help="holds <data>.npz ($DATA_DIR)")
+    add("--input", choices=datasets.SCALINGS, help="pixels of mean 0 and std 1, or in [0, 1]")
+    add("--data-dir", type=Path, default=os.environ.get("DATA_DIR", "data"), help="of <data>.npz ($DATA_DIR)")
     add("--out", type=Path, default="runs", help="where the run folders go")
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu, cuda, cuda:1")
     add("--threads", type=number(int, 1), default=torch.get_num_threads(), help="CPU threads of this process")
@@ -84,7 +85,7 @@ def parse(parser):
     except (RuntimeError, AssertionError):
         parser.error(f"this machine has no device {args.device}: leave out --device")
     torch.set_num_threads(args.threads)
-    torch.set_flush_denormal(True)  # Adam's moments of idle weights fade into numbers that cost a hundred times more
+    torch.set_flush_denormal(True)  # idle weights' moments fade into numbers that cost a hundred times more
     return args
 
 
@@ -109,9 +110,13 @@ def settings(args, pruner):
             for seed in dict.fromkeys(args.seed) for init in dict.fromkeys(args.init)]
 
 
+def steps_an_epoch(config, data):
+    return len(data.x_train) // config["batch"]
+
+
 def budget(config, data):
     """The step at which a level ends."""
-    return config["steps"] or config["epochs"] * (len(data.x_train) // config["batch"])
+    return config["steps"] or config["epochs"] * steps_an_epoch(config, data)
 
 
 def first_step(config):
@@ -128,8 +133,6 @@ def provenance(args, data):
             "command": " ".join(["python", *sys.argv])}
 
 
-# --- files ----------------------------------------------------------------------------------------------------
-
 def replace(path, content):
     """Write `content` (bytes) so that `path` holds all of it or is as it was."""
     partial = path.with_name(path.name + ".tmp")
@@ -142,11 +145,10 @@ def replace(path, content):
 
 
 def save(path, value):
-    """Write a dict: JSON under that name, else a .pt that torch.load(weights_only=True) reads. Equal values give
-    equal bytes."""
+    """Write a dict, as JSON or as a .pt for torch.load(weights_only=True). Equal values give equal bytes."""
     if path.suffix == ".json":
         return replace(path, json.dumps(value, allow_nan=False).encode())
-    buffer = io.BytesIO()  # torch.save to a path puts its name into the bytes, and a full disk into a RuntimeError
+    buffer = io.BytesIO()  # to a path, torch.save writes its name too, and a full disk is a RuntimeError
     torch.save(value, buffer)
     replace(path, buffer.getvalue())
 
@@ -154,9 +156,11 @@ def save(path, value):
 def load(path):
     """What `save` wrote; one sentence where it can't be read."""
     try:
-        return json.loads(path.read_bytes()) if path.suffix == ".json" else torch.load(path, weights_only=True)
+        if path.suffix == ".json":
+            return json.loads(path.read_bytes())
+        return torch.load(path, weights_only=True)
     except Exception as error:
-        raise SystemExit(f"{path} is damaged ({type(error).__name__}): delete its folder and run the command again")
+        raise SystemExit(f"{path} is damaged ({type(error).__name__}): delete its folder and run again")
 
 
 def check(folder, config):
@@ -167,7 +171,7 @@ def check(folder, config):
     differ = [f"{key} is {there.get(key)} there and {value} here" for key, value in config.items()
               if there.get(key) != value]
     if differ:
-        raise SystemExit(f"{folder} was made under other settings ({', '.join(differ)}): choose another --out")
+        raise SystemExit(f"{folder} has other settings ({', '.join(differ)}): choose another --out")
     return metrics
 
 
@@ -186,13 +190,13 @@ def open_data(args):
     data = datasets.load(args.data, args.data_dir, args.device, args.input or "standard",
                          colour=models.PAPER[args.net]["shape"][0] == 3)
     if (args.batch or 0) > len(data.x_train):
-        raise SystemExit(f"--batch {args.batch} is more than the {len(data.x_train)} training images: choose less")
+        raise SystemExit(f"--batch {args.batch} is above the {len(data.x_train)} training images: take less")
     return data
 
 
 @contextlib.contextmanager
 def open_run(args, folder, config, data, levels):
-    """Lock a run's folder for the time of a `with`: (its metrics, a bar of the steps to the end of `levels`)."""
+    """Lock a run's folder for a `with`: (its metrics, a bar of the steps to the end of `levels`)."""
     steps = budget(config, data) - first_step(config)
     if steps <= 0:
         raise SystemExit(f"--rewind {config['rewind']} leaves nothing to train of a level's "
@@ -205,10 +209,12 @@ def open_run(args, folder, config, data, levels):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel frees it however the process ends
         except BlockingIOError:
             raise SystemExit(f"{folder}: another process is on this run; it was left alone")
-        metrics = check(folder, config) or {"config": config, "provenance": provenance(args, data), "levels": []}
+        new = {"config": config, "provenance": provenance(args, data), "levels": []}
+        metrics = check(folder, config) or new
         done = steps * len(metrics["levels"])
-        with tqdm(desc=folder.name, total=steps * (levels + 1), initial=done, unit="step", dynamic_ncols=True,
-                  smoothing=0, position=int(os.environ.get("BAR", 0)), disable=not sys.stderr.isatty()) as bar:
+        with tqdm(desc=folder.name, total=steps * (levels + 1), initial=done, unit="step", smoothing=0,
+                  dynamic_ncols=True, position=int(os.environ.get("BAR", 0)),
+                  disable=not sys.stderr.isatty()) as bar:
             yield metrics, bar
 
 
@@ -218,13 +224,12 @@ def tensorboard(folder, record):
     with SummaryWriter(folder / "tensorboard") as writer:
         for name in CURVES[1:]:
             for step, value in zip(record["step"], record[name]):
-                writer.add_scalar(f"{name}/level_{record['level']:02d}", math.nan if value is None else value, step)
+                value = math.nan if value is None else value
+                writer.add_scalar(f"{name}/level_{record['level']:02d}", value, step)
 
-
-# --- training -------------------------------------------------------------------------------------------------
 
 @torch.inference_mode()
-def evaluate(model, x, y, chunk=250):
+def evaluate(model, x, y, chunk=100):
     """(mean loss in nats, accuracy in [0, 1]) of `model` on x (N, C, H, W) and y (N,)."""
     loss = correct = 0
     for images, labels in zip(x.split(chunk), y.split(chunk)):  # a chunk's activations stay in the cache
@@ -234,24 +239,44 @@ def evaluate(model, x, y, chunk=250):
     return loss.item() / len(y), correct.item() / len(y)
 
 
-def train(model, masks, data, config, start, stop, bar):
-    """Train `model` on steps [start, stop) with a fresh Adam: {name of CURVES: list, one entry a look}.
+def adam(parameters, lr):
+    """A fresh Adam as a function of the gradients: torch.optim.Adam's own step without the class around it,
+    whose bookkeeping costs a small network as much again."""
+    first, second = ([torch.zeros_like(p) for p in parameters] for _ in range(2))
+    steps = [torch.zeros((), device=p.device) for p in parameters]
+    betas = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0}
 
-    Only what `masks` ({layer: 0/1 float tensor}) keeps gets a gradient, so weights that start at 0 outside them
-    stay exactly 0. A loss that is no number ends the training at that look, as None.
+    @torch.no_grad()
+    def step(gradients):
+        # the fused kernel reads memory in order and never asks whether the strides of the two agree
+        gradients = [g if g.stride() == p.stride() else torch.empty_like(p).copy_(g)
+                     for g, p in zip(gradients, parameters)]
+        functional_adam(parameters, gradients, first, second, [], steps, lr=lr, **betas, amsgrad=False,
+                        maximize=False, fused=True)
+    return step
+
+
+def train(model, masks, data, config, level, start, stop, bar):
+    """Train `model` on steps [start, stop) of a level with a fresh Adam: {name of CURVES: an entry a look}.
+
+    Only what `masks` ({layer: 0/1 float tensor}) keeps gets a gradient, so that weights outside them, which
+    start at 0, stay exactly 0. A loss that is no number ends the training at that look, as None.
     """
-    at = {stop - (stop - start) * i // config["looks"] for i in range(config["looks"])}
+    looks = max(1, round(config["looks"] * (stop - start) / steps_an_epoch(config, data)))
+    at = {stop - (stop - start) * i // looks for i in range(looks)}
     curves = {name: [] for name in CURVES}
-    masked = [(layer.weight, masks[name]) for name, layer in models.layers(model).items()]
-    optimizer = torch.optim.Adam(model.parameters(), config["lr"], fused=True)
+    parameters = list(model.parameters())
+    masked = [(i, masks[name.removesuffix(".weight")]) for i, (name, p) in enumerate(model.named_parameters())
+              if name.endswith(".weight")]
+    optimize = adam(parameters, config["lr"])
     total, last = torch.zeros((), device=data.x_train.device), start
-    for step, (x, y) in enumerate(datasets.batches(data, config["seed"], config["batch"], start, stop), start + 1):
+    batches = datasets.batches(data, config["seed"], level, config["batch"], start, stop)
+    for step, (x, y) in enumerate(batches, start + 1):
         loss = F.cross_entropy(model(x), y)  # nats
-        optimizer.zero_grad()
-        loss.backward()
-        for weight, mask in masked:
-            weight.grad.mul_(mask)
-        optimizer.step()
+        gradients = torch.autograd.grad(loss, parameters)
+        for i, mask in masked:
+            gradients[i].mul_(mask)
+        optimize(gradients)
         total += loss.detach()
         if step in at:
             look = (step, total.item() / (step - last), *evaluate(model, data.x_val, data.y_val),
@@ -266,29 +291,34 @@ def train(model, masks, data, config, start, stop, bar):
     return curves
 
 
-def from_state(config, data, state, masks, start, stop, bar):
-    """Train a fresh network from `state` under `masks` on steps [start, stop): (its state, its curves). State is
-    {parameter name: tensor} and masks {layer: bool tensor}, on the CPU, under the names of the dense network."""
+def from_state(config, data, state, masks, level, start, stop, bar):
+    """Train a fresh network from `state` under `masks` on steps [start, stop): (its state, its curves).
+
+    State is {parameter name: tensor} and masks {layer: bool tensor}, on the CPU, dense names.
+    """
     model = models.build(config["net"], tuple(data.x_train.shape[1:]))
     model.load_state_dict(state)
-    model.to(data.x_train.device)
-    floats = {}
     for name, layer in models.layers(model).items():
-        prune.custom_from_mask(layer, "weight", masks[name].to(layer.weight.device))
-        floats[name] = layer.weight_mask
-        prune.remove(layer, "weight")  # weight = weight_orig * weight_mask, for good; no product at every forward
-    curves = train(model, floats, data, config, start, stop, bar)
-    return {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}, curves
+        prune.custom_from_mask(layer, "weight", masks[name])
+        prune.remove(layer, "weight")  # weight = weight_orig * weight_mask for good, not at every forward
+    model.to(data.x_train.device, memory_format=torch.channels_last)  # of the convolutions
+    floats = {name: torch.empty_like(layer.weight).copy_(masks[name])
+              for name, layer in models.layers(model).items()}
+    models.sparsify(model, masks)
+    curves = train(model, floats, data, config, level, start, stop, bar)
+    models.densify(model)
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}, curves
 
 
 def run_level(args, config, data, folder, metrics, state, masks, bar):
-    """Train the next level of a run from `state` under `masks` and write it down; metrics.json makes it count."""
+    """Train the next level of a run from `state` under `masks`; once metrics.json has it, it counts."""
     level, started = len(metrics["levels"]), time.perf_counter()
     kept = {name: int(mask.sum()) for name, mask in masks.items()}
     size = {name: mask.numel() for name, mask in masks.items()}
     percent = f"{100 * sum(kept.values()) / sum(size.values()):.3g}% of weights"
     bar.set_description(f"{folder.name} level {level}, {percent}")
-    state, curves = from_state(config, data, state, masks, first_step(config), budget(config, data), bar)
+    start, stop = first_step(config), budget(config, data)
+    state, curves = from_state(config, data, state, masks, level, start, stop, bar)
     record = {"level": level, "kept": kept, "size": size, **curves,
               "diverged": None in curves["train_loss"] + curves["val_loss"],
               # surviving weights at each input of the first layer
@@ -319,7 +349,7 @@ def ones(state):
 
 
 def at_the_door(main):
-    """Run a script's `main`; what the machine refuses ends it in one sentence, Ctrl-C with exit code 130."""
+    """Run a script's `main`; what the machine refuses is one sentence, and Ctrl-C is exit code 130."""
     try:
         main()
     except OSError as error:
@@ -330,7 +360,7 @@ def at_the_door(main):
 
 
 def main():
-    parser = Parser(description=__doc__.splitlines()[0], epilog="One level at full density, without any pruning.")
+    parser = Parser(description=__doc__.splitlines()[0])
     add_args(parser)
     args = parse(parser)
     todo = unfinished(args, "none", levels=0)

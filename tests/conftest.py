@@ -1,4 +1,4 @@
-"""What the tests share: the repository on the path, one small made-up data set, and the scripts as a person runs them."""
+"""What the tests share: the repository on the path, a small made-up data set, the scripts on it."""
 import os
 import subprocess
 import sys
@@ -16,7 +16,7 @@ torch.set_num_threads(1)  # sums in one order, on every machine
 
 @pytest.fixture(scope="session")
 def blobs(tmp_path_factory):
-    """A folder with mnist.npz: 28x28 images of ten classes, each a fixed pattern in noise. 5,600 train, 300 test."""
+    """A folder with mnist.npz: 5,600 and 300 images 28x28 of ten classes, each a fixed pattern in noise."""
     root = tmp_path_factory.mktemp("blobs")
     r = np.random.default_rng(0)
     patterns = r.integers(0, 150, (10, 28, 28))
@@ -43,11 +43,12 @@ def script(blobs, tmp_path):
 
 @pytest.fixture
 def run(blobs, tmp_path, monkeypatch):
-    """run("--levels", "2", ...): prune.py's main in this process, small, in a folder of its own; the runs folder."""
+    """run("--levels", "2", ...): prune.py's main in this process, small; the runs folder."""
     import prune
 
     def call(*words):
-        base = ["prune.py", "--steps", 40, "--looks", 2, "--levels", 2, "--data-dir", blobs, "--out", tmp_path / "runs"]
+        base = ["prune.py", "--steps", 40, "--looks", 2, "--levels", 2, "--data-dir", blobs,
+                "--out", tmp_path / "runs"]
         monkeypatch.setattr(sys, "argv", [str(word) for word in (*base, *words)])
         prune.main()
         return tmp_path / "runs"
