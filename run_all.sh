@@ -15,7 +15,7 @@ groups() {  # schemes | seeds | command
         quick) tour="--data glyphs --preset quick"
                echo "$SCHEMES|0 1|prune.py --net fc $tour"
                pair="xavier_normal kaiming_normal"
-               echo "$pair|0|prune.py --net conv2 $tour --steps 60 --levels 2 --looks 1" ;;
+               echo "$pair|0|prune.py --net conv2 $tour --steps 40 --levels 1" ;;
         fc)    echo "$SCHEMES|$(seq -s ' ' 0 19)|prune.py --net fc" ;;
         conv)  echo "$SCHEMES|$(seq -s ' ' 0 7)|prune.py --net conv2"
                echo "$SCHEMES|$(seq -s ' ' 0 7)|prune.py --net conv" ;;
@@ -54,7 +54,7 @@ left=$(printf '%s' "$lines" | grep -c . || true)
 echo "grid $grid: $((all - left)) of $all runs are finished, $left to do, $JOBS at a time"
 failed=0
 # BAR: each process draws its progress bar on a line of its own
-printf '%s\n' "$lines" |
+printf '%s' "$lines" |
     xargs -r -d '\n' -P "$JOBS" --process-slot-var=BAR -I{} sh -c '{} || exit 1' || failed=1
 $PYTHON plot.py
 exit $failed

@@ -27,7 +27,7 @@ import models
 
 # epochs a level (None: the iterations of models.PAPER), rounds of pruning, evaluations an epoch
 PRESETS = {
-    "quick": {"epochs": 2, "levels": 6, "looks": 2},
+    "quick": {"epochs": 2, "levels": 5, "looks": 2},
     "study": {"epochs": 5, "levels": 20, "looks": 3},
     "paper": {"epochs": None, "levels": 20, "looks": 2},
 }
@@ -139,9 +139,9 @@ def replace(path, content):
     try:
         partial.write_bytes(content)
         os.replace(partial, path)
-    except OSError:
+    except OSError as error:
         partial.unlink(missing_ok=True)
-        raise
+        raise OSError(error.errno, error.strerror, str(path))
 
 
 def save(path, value):
@@ -353,7 +353,7 @@ def at_the_door(main):
     try:
         main()
     except OSError as error:
-        raise SystemExit(f"{error.filename or 'writing'}: {error.strerror}; free it or choose another --out")
+        raise SystemExit(f"cannot write {error.filename}: {error.strerror}; choose another --out")
     except KeyboardInterrupt:
         print("stopped; the same command goes on from the last finished level", file=sys.stderr)
         sys.exit(130)

@@ -191,7 +191,7 @@ def test_canary_a_bad_scheme_stays_bad(run, monkeypatch):
     def wild(weight, generator):
         torch.nn.init.xavier_normal_(weight, gain=30, generator=generator)
     monkeypatch.setitem(inits.INITS, "wild", (wild, None))
-    out = run("--levels", 5, "--steps", 120, "--init", "xavier_normal", "wild")
+    out = run("--levels", 3, "--steps", 80, "--init", "xavier_normal", "wild")
     good, bad = (json.loads(next(out.glob(f"*-{name}-*/metrics.json")).read_text())["levels"]
                  for name in ("xavier_normal", "wild"))
     losses = [[level["val_loss"][-1] for level in levels] for levels in (good, bad)]

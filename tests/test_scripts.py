@@ -12,6 +12,8 @@ import pytest
 import torch
 
 import data
+import prune
+import train
 from conftest import REAL, ROOT
 
 ABOVE = {"data": set(), "models": set(), "inits": set(), "stats": set(), "train": {"data", "models", "inits"},
@@ -49,13 +51,24 @@ WRONG = {  # flags: (exit code, what the one sentence says)
 
 
 @pytest.mark.parametrize("words", WRONG)
-def test_a_wrong_input_gives_one_sentence_and_leaves_nothing(script, tmp_path, words):
+def test_a_wrong_input_gives_one_sentence_and_leaves_nothing(blobs, tmp_path, monkeypatch, capsys, words):
     (tmp_path / "file").write_text("in the way")
-    code, says = WRONG[words]
-    done = script("prune.py", *words.split(), check=False)
-    assert done.returncode == code and says in done.stderr, done.stderr
-    assert done.stderr.count("\n") == 1 and not done.stdout
-    assert not list(tmp_path.glob("runs/*/*"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["prune.py", "--data-dir", str(blobs), *words.split()])
+    with pytest.raises(SystemExit) as end:
+        train.at_the_door(prune.main)
+    code, says = end.value.code, capsys.readouterr().err
+    if isinstance(code, str):  # the interpreter prints it and exits with 1
+        code, says = 1, code + "\n"
+    assert code == WRONG[words][0] and WRONG[words][1] in says and says.count("\n") == 1, says
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["file"]
+
+
+def test_a_wrong_input_as_a_person_sees_it(script, tmp_path):
+    for words in ("--rate-fc 1.5", "--levels 60"):
+        done = script("prune.py", *words.split(), check=False)
+        assert done.returncode == WRONG[words][0] and WRONG[words][1] in done.stderr
+        assert done.stderr.count("\n") == 1 and not done.stdout and not list(tmp_path.iterdir())
 
 
 def test_a_damaged_run_is_named(script, tmp_path):
@@ -101,7 +114,7 @@ def test_the_quick_tour(tmp_path):
     metrics = [json.loads(path.read_text()) for path in tmp_path.glob("runs/*/metrics.json")]
     assert len(metrics) == len(lines) == len(set(lines))
     assert {m["config"]["data"] for m in metrics} == {"glyphs"}
-    for net, last in (("fc", 6), ("conv2", 2)):
+    for net, last in (("fc", 5), ("conv2", 1)):
         assert all(m["levels"][-1]["level"] == last for m in metrics if m["config"]["net"] == net)
         assert list((tmp_path / "figures").glob(f"glyphs-{net}-*accuracy.png"))
     again = bash(tmp_path, "quick")
