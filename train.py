@@ -66,6 +66,8 @@ def add_args(parser):
     add("--batch", type=number(int, 1), help="images a step (60)")
     add("--lr", type=number(float, 0), help="Adam's learning rate (the paper's for the net)")
     add("--input", choices=datasets.SCALINGS, help="pixels of mean 0 and std 1, or in [0, 1]")
+    add("--precision", default="auto", choices=["auto", "fp32", "bf16"],
+        help="bf16: autocast; auto: that for conv nets on a GPU or a CPU with AMX, else fp32")
     add("--data-dir", type=Path, default=os.environ.get("DATA_DIR", "data"), help="of <data>.npz ($DATA_DIR)")
     add("--out", type=Path, default="runs", help="where the run folders go")
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu, cuda, cuda:1")
@@ -84,6 +86,9 @@ def parse(parser):
         args.device = torch.empty(0, device=args.device).device
     except (RuntimeError, AssertionError):
         parser.error(f"this machine has no device {args.device}: leave out --device")
+    if args.precision == "auto":
+        fast = args.device.type == "cuda" or torch.cpu.get_capabilities().get("amx_bf16", False)
+        args.precision = "bf16" if args.net != "fc" and fast else "fp32"
     torch.set_num_threads(args.threads)
     torch.set_flush_denormal(True)  # idle weights' moments fade into numbers that cost a hundred times more
     return args
@@ -95,14 +100,14 @@ def settings(args, pruner):
     paper, preset = models.PAPER[args.net], PRESETS[args.preset]
     plain = {"scope": "layer", "rewind": 0, "epochs": preset["epochs"],
              "steps": None if preset["epochs"] else paper["steps"], "looks": preset["looks"],
-             "batch": models.BATCH, "lr": paper["lr"], "input": "standard",
+             "batch": models.BATCH, "lr": paper["lr"], "input": "standard", "precision": "fp32",
              **{f"rate_{kind}": rate for kind, rate in paper["rates"].items()}}
     given = {key: value for key, value in vars(args).items() if key in plain and value is not None}
     if "epochs" in given or "steps" in given:
         given = {"epochs": None, "steps": None, **given}
     chosen = {**plain, **given}
     extras = ["" if args.preset == "study" else f"-{args.preset}"] + [
-        f"-{value}" if value in ("global", "unit") else f"-{key.replace('_', '')}{value}"
+        f"-{value}" if value in ("global", "unit", "bf16") else f"-{key.replace('_', '')}{value}"
         for key, value in chosen.items() if value not in (plain[key], None)]
     return [(f"{args.data}-{args.net}-{init}-{pruner}{''.join(extras)}-s{seed}",
              {"data": args.data, "net": args.net, "init": init, "pruner": pruner, "seed": seed,
@@ -228,12 +233,18 @@ def tensorboard(folder, record):
                 writer.add_scalar(f"{name}/level_{record['level']:02d}", value, step)
 
 
+def cast(config, device):
+    """The context of a forward pass: autocast to bfloat16, or nothing."""
+    bf16 = config["precision"] == "bf16"
+    return torch.autocast(device.type, torch.bfloat16) if bf16 else contextlib.nullcontext()
+
+
 @torch.inference_mode()
-def evaluate(model, x, y, chunk=100):
+def evaluate(model, x, y, chunk=60):
     """(mean loss in nats, accuracy in [0, 1]) of `model` on x (N, C, H, W) and y (N,)."""
     loss = correct = 0
     for images, labels in zip(x.split(chunk), y.split(chunk)):  # a chunk's activations stay in the cache
-        logits = model(images)
+        logits = model(images).float()
         loss += F.cross_entropy(logits, labels, reduction="sum")
         correct += (logits.argmax(1) == labels).sum()
     return loss.item() / len(y), correct.item() / len(y)
@@ -269,18 +280,22 @@ def train(model, masks, data, config, level, start, stop, bar):
     masked = [(i, masks[name.removesuffix(".weight")]) for i, (name, p) in enumerate(model.named_parameters())
               if name.endswith(".weight")]
     optimize = adam(parameters, config["lr"])
+    precision = cast(config, data.x_train.device)
     total, last = torch.zeros((), device=data.x_train.device), start
     batches = datasets.batches(data, config["seed"], level, config["batch"], start, stop)
     for step, (x, y) in enumerate(batches, start + 1):
-        loss = F.cross_entropy(model(x), y)  # nats
+        with precision:
+            logits = model(x)
+        loss = F.cross_entropy(logits.float(), y)  # nats
         gradients = torch.autograd.grad(loss, parameters)
         for i, mask in masked:
             gradients[i].mul_(mask)
         optimize(gradients)
         total += loss.detach()
         if step in at:
-            look = (step, total.item() / (step - last), *evaluate(model, data.x_val, data.y_val),
-                    *evaluate(model, data.x_test, data.y_test))
+            with precision:
+                look = (step, total.item() / (step - last), *evaluate(model, data.x_val, data.y_val),
+                        *evaluate(model, data.x_test, data.y_test))
             for name, value in zip(CURVES, look):
                 curves[name].append(value if math.isfinite(value) else None)
             bar.set_postfix_str(f"val {look[3]:.2%}", refresh=False)
@@ -304,7 +319,8 @@ def from_state(config, data, state, masks, level, start, stop, bar):
     model.to(data.x_train.device, memory_format=torch.channels_last)  # of the convolutions
     floats = {name: torch.empty_like(layer.weight).copy_(masks[name])
               for name, layer in models.layers(model).items()}
-    models.sparsify(model, masks)
+    if config["precision"] == "fp32":
+        models.sparsify(model, masks)
     curves = train(model, floats, data, config, level, start, stop, bar)
     models.densify(model)
     return {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}, curves

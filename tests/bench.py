@@ -8,6 +8,7 @@ Every figure is the median (and range) over repeats in processes of their own, i
 images. Real data where it is in data/ or $DATA_DIR, else glyphs. Under five minutes on two cores.
 """
 import argparse
+import importlib
 import json
 import os
 import resource
@@ -37,19 +38,19 @@ DENSITIES = {"fc": (1.0, 0.107, 0.029), "conv2": (1.0,), "conv6": (1.0,)}
 
 
 class Images(Dataset):
-    """As torchvision's data sets and its ToTensor and Normalize do it: by way of PIL, one image at a time."""
+    """As torchvision's data sets do it: one image at a time, by way of PIL and torchvision's transforms."""
 
     def __init__(self, x, y):
+        transforms, channels = importlib.import_module("torchvision.transforms"), 1 if x.ndim == 3 else 3
         self.x, self.y = x, y
+        self.transform = transforms.Compose([
+            transforms.ToTensor(), transforms.Normalize([0.5] * channels, [0.25] * channels)])
 
     def __len__(self):
         return len(self.x)
 
     def __getitem__(self, i):
-        image = torch.from_numpy(np.array(Image.fromarray(self.x[i]), copy=True))
-        image = image.view(*image.shape[:2], -1).permute(2, 0, 1).contiguous().float().div(255)
-        mean, std = torch.as_tensor([0.5] * len(image)), torch.as_tensor([0.25] * len(image))
-        return image.clone().sub_(mean[:, None, None]).div_(std[:, None, None]), int(self.y[i])
+        return self.transform(Image.fromarray(self.x[i])), int(self.y[i])
 
 
 def source(net):
@@ -67,6 +68,7 @@ def drawn(net, shape, density):
 
 def usual(net, density, steps):
     """Seconds of each repeat of `steps` steps of (a)."""
+    data.vision()  # torchvision, made to import
     name, colour = source(net)
     loaded = data.load(name, FOLDER, colour=colour)  # also makes the glyphs
     with np.load(FOLDER / loaded.file) as arrays:
@@ -103,7 +105,8 @@ def ours(net, density, steps):
     name, colour = source(net)
     loaded = data.load(name, FOLDER, colour=colour)
     model, masks = drawn(net, loaded.x_train.shape[1:], density)
-    config = {"net": net, "seed": 0, "batch": 60, "lr": models.PAPER[net]["lr"], "looks": 1}
+    config = {"net": net, "seed": 0, "batch": 60, "lr": models.PAPER[net]["lr"], "looks": 1,
+              "precision": "fp32"}
     train.evaluate = lambda *_: (0.0, 0.0)
     repeats = []
     for _ in range(4):

@@ -22,7 +22,8 @@ REMAINING = {"fc": {1: 80.04, 3: 51.28, 5: 32.87, 7: 21.07, 9: 13.52, 12: 6.95, 
 def config(**settings):
     return {"data": "mnist", "net": "fc", "init": "xavier_normal", "pruner": "magnitude", "seed": 0,
             "scope": "layer", "rewind": 0, "epochs": None, "steps": 40, "looks": 2, "batch": 60, "lr": 1.2e-3,
-            "input": "standard", "rate_conv": 0.0, "rate_fc": 0.2, "rate_out": 0.1, **settings}
+            "input": "standard", "precision": "fp32", "rate_conv": 0.0, "rate_fc": 0.2, "rate_out": 0.1,
+            **settings}
 
 
 def full_masks(net):
@@ -141,13 +142,14 @@ def test_a_conv_net_equals_a_plain_loop():
         assert state[name].is_contiguous()
 
 
-def test_dead_weights_are_zero_after_every_step(blobs):
-    dataset = data.load("mnist", blobs)
-    w0, _ = train.initial(config(), dataset)
-    masks = {name: torch.rand(mask.shape, generator=torch.Generator().manual_seed(0)) < 0.3
+@pytest.mark.parametrize("density, precision", [(0.3, "fp32"), (0.03, "fp32"), (0.3, "bf16"), (0.03, "bf16")])
+def test_dead_weights_are_zero_after_every_step(blobs, density, precision):
+    dataset, settings = data.load("mnist", blobs), config(precision=precision)
+    w0, _ = train.initial(settings, dataset)
+    masks = {name: torch.rand(mask.shape, generator=torch.Generator().manual_seed(0)) < density
              for name, mask in train.ones(w0).items()}
     for stop in range(6):
-        state, _ = train.from_state(config(), dataset, w0, masks, 3, 0, stop, NoBar())
+        state, _ = train.from_state(settings, dataset, w0, masks, 3, 0, stop, NoBar())
         for name, mask in masks.items():
             assert not state[f"{name}.weight"][~mask].any()
             moved = state[f"{name}.weight"][mask] != w0[f"{name}.weight"][mask]
@@ -292,7 +294,7 @@ def test_names_never_collide(run, monkeypatch):
     choices = [[], *(line.split() for line in (
         "--scope global", "--rewind 500", "--rewind none", "--epochs 5", "--steps 5", "--epochs 2",
         "--lr 0.1", "--batch 5", "--rate-fc .5", "--rate-out .5", "--input unit", "--preset quick",
-        "--preset paper", "--looks 3"))]
+        "--preset paper", "--looks 3", "--precision bf16"))]
     configs = {}
     for words in [[*a, *b] for a in choices for b in choices]:
         monkeypatch.setattr("sys.argv", ["prune.py", *words])
