@@ -276,9 +276,9 @@ def train(model, masks, data, config, level, start, stop, bar):
     looks = max(1, round(config["looks"] * (stop - start) / steps_an_epoch(config, data)))
     at = {stop - (stop - start) * i // looks for i in range(looks)}
     curves = {name: [] for name in CURVES}
-    parameters = list(model.parameters())
-    masked = [(i, masks[name.removesuffix(".weight")]) for i, (name, p) in enumerate(model.named_parameters())
-              if name.endswith(".weight")]
+    names, parameters = zip(*model.named_parameters())
+    pruned = {f"{name}.weight": mask for name, mask in masks.items() if not mask.all()}
+    masked = [(i, pruned[name]) for i, name in enumerate(names) if name in pruned]
     optimize = adam(parameters, config["lr"])
     precision = cast(config, data.x_train.device)
     total, last = torch.zeros((), device=data.x_train.device), start

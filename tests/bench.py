@@ -86,7 +86,7 @@ def usual(net, density, steps):
             F.cross_entropy(model(x), y).backward()
             optimizer.step()
         repeats.append(time.perf_counter() - started)
-    return repeats[1:], 0
+    return repeats[1:], 0, 0
 
 
 class NoBar:
@@ -100,7 +100,7 @@ class NoBar:
 
 
 def ours(net, density, steps):
-    """Seconds of each repeat of `steps` steps of (b), evaluation aside, and the bytes of the data."""
+    """Seconds of each repeat of `steps` steps of (b), not evaluating, bytes of the data, time of step 1."""
     torch.set_flush_denormal(True)
     name, colour = source(net)
     loaded = data.load(name, FOLDER, colour=colour)
@@ -108,12 +108,13 @@ def ours(net, density, steps):
     config = {"net": net, "seed": 0, "batch": 60, "lr": models.PAPER[net]["lr"], "looks": 1,
               "precision": "fp32"}
     train.evaluate = lambda *_: (0.0, 0.0)
-    repeats = []
-    for _ in range(4):
+    repeats, first = [], None
+    for length in (1, steps, steps, steps):
         started = time.perf_counter()
-        train.from_state(config, loaded, model.state_dict(), masks, 0, 0, steps, NoBar())
+        train.from_state(config, loaded, model.state_dict(), masks, 0, 0, length, NoBar())
         repeats.append(time.perf_counter() - started)
-    return repeats[1:], sum(x.numel() * x.element_size() for x in loaded[:6])
+        first = first or time.time()
+    return repeats[1:], sum(x.numel() * x.element_size() for x in loaded[:6]), first
 
 
 def multiply_adds(net):
@@ -126,19 +127,23 @@ def multiply_adds(net):
     return counts
 
 
-def floor(net, density, steps):
-    """Seconds that the multiply-adds of `steps` dense steps take at the speed of a large float32 product."""
+def work(net):
+    """Multiply-adds of a step on 60 images: forward, gradients of weights, of inputs but the images."""
+    counts = multiply_adds(net)
+    return 60 * (3 * sum(counts) - counts[0])
+
+
+def product(_net, _density, steps):
+    """Seconds that `steps` times 10^9 multiply-adds take in a large float32 product."""
     a, repeats = torch.randn(3072, 3072), []
     for _ in range(4):
         started = time.perf_counter()
         a @ a
-        repeats.append((time.perf_counter() - started) / 3072 ** 3)
-    counts = multiply_adds(net)
-    work = 60 * steps * (3 * sum(counts) - counts[0])  # forward, weights' gradients, inputs' but the images'
-    return [work * second for second in repeats[1:]], 0
+        repeats.append((time.perf_counter() - started) / 3072 ** 3 * 1e9 * steps)
+    return repeats[1:], 0, 0
 
 
-WAYS = {"a": usual, "b": ours, "c": floor}
+WAYS = {"a": usual, "b": ours, "c": product}
 
 
 def start(way, net, density, threads):
@@ -150,43 +155,48 @@ def one(way, net, density, threads, since):
     """What one process measures, as JSON on its standard output."""
     torch.set_num_threads(int(threads))
     steps = STEPS[net] // 4 if way == "a" and net == "fc" else STEPS[net]
-    seconds, held = WAYS[way](net, float(density), steps)
+    seconds, held, first = WAYS[way](net, float(density), steps)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"ms": [1000 * s / steps for s in seconds], "peak": peak, "beside": peak - held}))
+    print(json.dumps({"ms": [1000 * s / steps for s in seconds], "first": first - float(since),
+                      "peak": peak / 2 ** 30, "beside": (peak - held) / 2 ** 30}))
 
 
-def measure(way, net, density, threads, side_by_side=1, rounds=2):
-    """{ms: of all repeats, peak and beside: bytes}; ms are the machine's where several run side by side."""
+def measure(way, net, density, threads, together=1, rounds=2):
+    """{ms: of all repeats; peak and beside: GiB; first: seconds to step 1}. Several processes together
+    have the machine's ms: those between one step of any and the next."""
     results = []
     for _ in range(rounds):
-        processes = [start(way, net, density, threads) for _ in range(side_by_side)]
+        processes = [start(way, net, density, threads) for _ in range(together)]
         found = [json.loads(process.communicate()[0]) for process in processes]
-        results.append({**found[0], "ms": [1 / sum(1 / ms for ms in together)
-                                           for together in zip(*(result["ms"] for result in found))]})
+        results.append({**found[0], "ms": [1 / sum(1 / ms for ms in repeat)
+                                           for repeat in zip(*(result["ms"] for result in found))]})
     return {"ms": sum((result["ms"] for result in results), []),
-            **{key: max(result[key] for result in results) / 2 ** 30 for key in ("peak", "beside")}}
+            **{key: max(result[key] for result in results) for key in ("peak", "beside", "first")}}
 
 
-def compare(net, density):
+def compare(net, density, products):
     """Print the table's rows for a network at a density."""
-    usual = statistics.median(measure("a", net, density, CORES)["ms"])
-    print(f"{net:6s}{density:6.1%}  (a) usual loop, {CORES} threads{'':7s}{usual:9.3f}", flush=True)
-    for threads, together in dict.fromkeys([(1, 1), (CORES, 1), (1, CORES)]):
-        least = statistics.median(measure("c", net, density, threads, together, rounds=1)["ms"])
-        found = measure("b", net, density, threads, together)
-        ms = statistics.median(found["ms"])
+    rounds = 2 if net == "fc" else 1
+    usual = statistics.median(measure("a", net, density, CORES, rounds=rounds)["ms"])
+    print(f"{net:6s}{density:6.1%}  (a) usual loop, threads {CORES}{'':11s}{usual:9.3f}", flush=True)
+    for (threads, together), product in products.items():
+        found = measure("b", net, density, threads, together, rounds)
+        ms, least = statistics.median(found["ms"]), product * work(net) / 1e9
         print(f"{net:6s}{density:6.1%}  (b) processes {together}, threads {threads} each  {ms:9.3f}"
               f"  ({min(found['ms']):.3f}-{max(found['ms']):.3f}) {60000 / ms:7.0f}  {usual / ms:5.2f}"
-              f"  (c) {least:.3f}  {least / ms:4.0%}  {found['peak']:.2f}  {found['beside']:.2f}", flush=True)
+              f"  (c) {least:.3f}  {least / ms:4.0%}  {found['peak']:.2f}  {found['beside']:.2f}"
+              f"  {found['first']:.1f}", flush=True)
 
 
 def main():
     print(f"torch {torch.__version__}, {CORES} cores")
     print("net   density way                           ms a step (range)  images/s    a/b  floor, ms"
-          "  c/b   peak and beside data, GiB")
+          "  c/b   GiB at peak and beside the data, s to step 1")
+    ways = dict.fromkeys([(1, 1), (CORES, 1), (1, CORES)])
+    products = {way: statistics.median(measure("c", "fc", 1.0, *way)["ms"]) for way in ways}  # ms for 10^9
     for net, densities in DENSITIES.items():
         for density in densities:
-            compare(net, density)
+            compare(net, density, products)
 
 
 if __name__ == "__main__":
