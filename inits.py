@@ -1,14 +1,25 @@
 """Initialization schemes by name, one row each; biases are zero.
 
-    python inits.py --net conv   every layer's fan-in, fan-out, theoretical and measured std, for every scheme
+    python inits.py --net conv                              what each is; fans, std and range of its layers
+    python inits.py --init xavier_normal@0.5 orthogonal     only these
 
+A name may carry a gain that multiplies every weight: kaiming_uniform@2. Only input_aware and input_aware_all
+look at data: at the spread of training images, never at labels.
 Fans are PyTorch's: fan_in = inputs of a unit, fan_out = units fed by an input, times the kernel's area.
 """
 import argparse
+import math
 from functools import partial
+from itertools import pairwise
+from statistics import geometric_mean
+from typing import Callable, NamedTuple
 
 import torch
 from torch import nn
+
+EPS = 2.0 ** -25  # u is kept so far from 0 and 1: every quantile is finite, and no tail is cut that one sees
+TRUNCATED = (1 - (8 / math.pi) ** 0.5 * math.exp(-2) / math.erf(2 ** 0.5)) ** 0.5  # std of N(0, 1) cut at 2
+BATCH = 512  # images that input_aware_all sends through the network
 
 
 def fans(weight):
@@ -27,26 +38,203 @@ def kaiming_std(weight):
     return (2 / fans(weight)[0]) ** 0.5
 
 
-# name: (fill(weight, generator=...) in place, std(weight) in theory)
-INITS = {
-    "xavier_normal": (nn.init.xavier_normal_, xavier_std),
-    "xavier_uniform": (nn.init.xavier_uniform_, xavier_std),
-    "kaiming_normal": (partial(nn.init.kaiming_normal_, nonlinearity="relu"), kaiming_std),
-    "kaiming_uniform": (partial(nn.init.kaiming_uniform_, nonlinearity="relu"), kaiming_std),
+def student(c):
+    """Quantile of Student's t with 4 degrees at 0.5 + c, over its std sqrt(2): Shaw 2006, whose difference
+    cos(a / 3) / cos(a) - 1, sin(a) = 2 c, is written as a product so that nothing cancels near 0."""
+    a, cos = torch.asin(2 * c), ((1 - 2 * c) * (1 + 2 * c)).sqrt()
+    return 2 * c.sign() * (torch.sin(2 * a / 3) * torch.sin(a / 3) / cos).sqrt()
+
+
+# quantile at 0.5 + c, of zero mean and unit variance; what it is; reference
+SHAPES = {
+    "sign": (torch.sign, "random signs, kurtosis 1", "Ramanujan 2020"),
+    "arcsine": (lambda c: 2 ** 0.5 * torch.sin(math.pi * c), "arcsine, kurtosis 1.5", "this study"),
+    "uniform": (lambda c: 12 ** 0.5 * c, "uniform, kurtosis 1.8", "Glorot 2010"),
+    "trunc2": (lambda c: 2 ** 0.5 * torch.erfinv(2 * math.erf(2 ** 0.5) * c) / TRUNCATED,
+               "normal cut at 2 sigma, kurtosis 2.37", "Glorot 2010"),
+    "normal": (lambda c: 2 ** 0.5 * torch.erfinv(2 * c), "normal, kurtosis 3", "Glorot 2010"),
+    "laplace": (lambda c: -c.sign() * torch.log1p(-2 * c.abs()) / 2 ** 0.5, "Laplace, kurtosis 6",
+                "Barsbey 2021"),
+    "t4": (student, "Student's t with 4 degrees, infinite kurtosis", "Shaw 2006"),
 }
 
 
+def unit(u, shape):
+    """Draws of `shape`, zero mean and unit variance, from u uniform in [0, 1), float64; increasing in u."""
+    return SHAPES[shape][0](u.clamp(EPS, 1 - EPS) - 0.5)
+
+
+def shaped(weight, generator, shape):
+    """One u a weight, the same for every shape: one key gives all shapes the same signs and ranks of |w|."""
+    u = torch.rand(weight.shape, dtype=torch.float64, generator=generator)
+    weight.copy_(xavier_std(weight) * unit(u, shape))
+
+
+def truncated_glorot(weight, generator):
+    """TensorFlow 2's glorot_normal: redrawn within 2 sigma, and sigma such that Xavier's std is left."""
+    sigma = xavier_std(weight) / TRUNCATED
+    nn.init.trunc_normal_(weight, std=sigma, a=-2 * sigma, b=2 * sigma, generator=generator)
+
+
+def orthogonal(weight, generator, delta=False):
+    """Orthonormal rows or columns of (out, in * h * w), times what gives the layer Xavier's mean square.
+    delta: orthonormal columns at the kernel's centre, else zero (Xiao et al. 2018), if out >= in lets it."""
+    part = weight
+    if delta and weight.dim() == 4 and weight.size(0) >= weight.size(1):
+        part = weight.zero_()[:, :, weight.size(2) // 2, weight.size(3) // 2]
+    squares = min(part.size(0), part[0].numel())  # their sum over an orthonormal part
+    nn.init.orthogonal_(part, xavier_std(weight) * (weight.numel() / squares) ** 0.5, generator=generator)
+
+
+def scale_(weight, factors, dim):
+    """Times a factor an output (dim 0) or input unit (dim 1); after Flatten, one for a channel's columns."""
+    factors = factors.repeat_interleave(weight.size(dim) // len(factors))
+    weight.mul_(factors.view([-1 if d == dim else 1 for d in range(weight.dim())]))
+
+
+def sparse(layers, generator, *_, zeros):
+    """A share `zeros` of the weights 0, the others times (1 - zeros) ** -0.5; the supports of shares nest."""
+    INITS["xavier_normal"].fill(layers, generator)
+    for layer in layers.values():
+        v = torch.rand(layer.weight.shape, generator=generator)
+        layer.weight.masked_fill_(v < zeros, 0).div_((1 - zeros) ** 0.5)
+
+
+def balanced_stds(weights):
+    return [geometric_mean(map(xavier_std, weights))] * len(weights)
+
+
+def layer_balanced(layers, generator, *_):
+    """One std for all. The factors' product is 1, so a net of ReLU and zero biases computes the same."""
+    INITS["xavier_normal"].fill(layers, generator)
+    weights = [layer.weight for layer in layers.values()]
+    for weight, std in zip(weights, balanced_stds(weights)):
+        weight.mul_(std / xavier_std(weight))
+
+
+def input_aware(layers, generator, model, images, every=False):
+    """Weights of the first layer (every: of each, in order) times the std of their input over its rms: those
+    on a constant start at 0, the layer's variance stays Xavier's. Inputs are features of a Linear or channels
+    of a Conv2d, over all images for the first layer and over the first BATCH for those behind it."""
+    INITS["xavier_normal"].fill(layers, generator)
+    x = images.cpu()
+    for module in model:
+        if module in layers.values():
+            std = x.std([0, *range(2, x.dim())], correction=0).double()
+            scale_(module.weight, std / std.pow(2).mean().sqrt(), 1)
+            if not every:
+                return
+            x = x[:BATCH]
+        x = module(x)
+
+
+def node_scales(units, beta):
+    """lam (units,) float64, decreasing as k ** -beta, with mean lam ** 2 = 1: Caron et al. 2023."""
+    lam = torch.arange(1, units + 1, dtype=torch.float64) ** -beta
+    return lam / lam.pow(2).mean().sqrt()
+
+
+def asymmetric(layers, generator, *_, beta):
+    """Hidden units count lam times: sqrt(lam) on the way in and on the way out, units in random order."""
+    INITS["xavier_normal"].fill(layers, generator)
+    for before, after in pairwise(layers.values()):
+        lam = node_scales(before.weight.size(0), beta)
+        lam = lam[torch.randperm(len(lam), generator=generator)]
+        scale_(before.weight, lam.sqrt(), 0)
+        scale_(after.weight, lam.sqrt(), 1)
+
+
+def asymmetric_stds(weights, beta):
+    """Xavier's variance times mean lam of the units before and mean lam of those behind."""
+    means = [1, *(node_scales(weight.size(0), beta).mean().item() for weight in weights[:-1]), 1]
+    return [xavier_std(weight) * (a * b) ** 0.5 for weight, (a, b) in zip(weights, pairwise(means))]
+
+
+class Scheme(NamedTuple):
+    """A row of INITS."""
+    fill: Callable  # fill(layers, generator, model, images): the weights of {name: module}, in place
+    about: str
+    reference: str
+    stds: Callable = partial(map, xavier_std)  # stds(weights): the root mean square of each in theory
+    data: bool = False                         # looks at images; the others ignore model and images
+
+
+def each(fill, about, reference, std=xavier_std):
+    """The row of a scheme that fills weight by weight: fill(weight, generator=...) in place, std(weight)."""
+    def fill_all(layers, generator, *_):
+        for layer in layers.values():
+            fill(layer.weight, generator=generator)
+    return Scheme(fill_all, about, reference, partial(map, std))
+
+
+INITS = {
+    "xavier_normal": each(nn.init.xavier_normal_, "normal, std sqrt(2 / (in + out))", "Glorot 2010"),
+    "xavier_uniform": each(nn.init.xavier_uniform_, "uniform, same std", "Glorot 2010"),
+    "kaiming_normal": each(partial(nn.init.kaiming_normal_, nonlinearity="relu"), "normal, std sqrt(2 / in)",
+                           "He 2015", kaiming_std),
+    "kaiming_uniform": each(partial(nn.init.kaiming_uniform_, nonlinearity="relu"), "uniform, same std",
+                            "He 2015", kaiming_std),
+    **{f"shape_{shape}": each(partial(shaped, shape=shape), f"Xavier's std, {about}", reference)
+       for shape, (_, about, reference) in SHAPES.items()},
+    "orthogonal": each(orthogonal, "orthonormal rows or columns, at Xavier's std", "Saxe 2014"),
+    "delta_orthogonal": each(partial(orthogonal, delta=True), "orthogonal at each kernel's centre, else zero",
+                             "Xiao 2018"),
+    "sparse_50": Scheme(partial(sparse, zeros=0.5), "xavier_normal, half of it zero", "Martens 2010"),
+    "sparse_90": Scheme(partial(sparse, zeros=0.9), "xavier_normal, 90% of it zero", "Martens 2010"),
+    "truncated_glorot": each(truncated_glorot, "TensorFlow's glorot_normal, cut at 2 sigma", "Glorot 2010"),
+    "torch_default": each(partial(nn.init.kaiming_uniform_, a=5 ** 0.5), "uniform, std 1 / sqrt(3 in)",
+                          "PyTorch's layers as built", lambda weight: (3 * fans(weight)[0]) ** -0.5),
+    "layer_balanced": Scheme(layer_balanced, "xavier_normal, one std for all layers: the same function",
+                             "Neyshabur 2015", balanced_stds),
+    "input_aware": Scheme(input_aware, "xavier_normal, the first layer's inputs weighted by their std",
+                          "this study", data=True),
+    "input_aware_all": Scheme(partial(input_aware, every=True), "the same in every layer, on a batch",
+                              "this study", data=True),
+    **{f"asymmetric_{100 * beta:.0f}": Scheme(
+        partial(asymmetric, beta=beta), f"xavier_normal, a layer's units scaled as k ** -{beta}",
+        "Caron 2023", partial(asymmetric_stds, beta=beta)) for beta in (0.25, 0.5)},
+}
+
+
+def split(text):
+    """'name@2' -> ('name', 2.0), 'name' -> ('name', 1.0)."""
+    name, at, gain = text.partition("@")
+    return name, float(gain if at else 1)
+
+
+def scheme(text):
+    """An argparse type: a name of INITS, with or without a gain, to its one canonical spelling."""
+    name = text.partition("@")[0]
+    if name not in INITS:
+        raise argparse.ArgumentTypeError(
+            f"invalid choice: {text!r} (choose from {', '.join(INITS)}, or with a gain: xavier_normal@0.5)")
+    try:
+        gain = split(text)[1]
+    except ValueError:
+        gain = math.nan
+    if not 0 < gain < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r}: a gain is a positive number, as in {name}@0.5")
+    return name if gain == 1 else f"{name}@{gain!r}".removesuffix(".0")
+
+
 @torch.no_grad()
-def init_(layers, name, generator):
+def init_(layers, name, generator, model=None, images=None):
     """Fill the weights of `layers` ({name: module}, on CPU) by the scheme `name`, from one stream in order.
 
     Schemes that draw by the same functions get the same draws from the same key: Xavier and Kaiming of one
-    shape are multiples of each other, layer by layer.
+    shape are multiples of each other, layer by layer; the shape family shares signs and ranks.
+    Always pass model, the nn.Sequential of these layers, and images, those of training, (N, C, H, W) float32
+    on any device: only a scheme that looks at data touches them.
     """
-    fill, _ = INITS[name]
+    name, gain = split(name)
+    row = INITS[name]
+    if row.data and (model is None or images is None):
+        raise ValueError(f"{name} looks at data: give init_ the model and its training images")
     for layer in layers.values():
-        fill(layer.weight, generator=generator)
-        layer.bias.zero_()
+        layer.bias.zero_()  # first, for what is sent through the network
+    row.fill(layers, generator, model, images)
+    for layer in layers.values():
+        layer.weight.mul_(gain)
 
 
 def describe(layers, bins=64):
@@ -68,13 +256,27 @@ if __name__ == "__main__":  # the only part that needs the networks
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--net", default="fc", choices=[*models.NETS, *models.ALIASES])
+    parser.add_argument("--init", nargs="+", type=scheme, default=list(INITS), metavar="INIT")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     net = models.ALIASES.get(args.net, args.net)
-    network = models.layers(models.build(net, models.PAPER[net]["shape"]))
-    print("scheme            layer   fan in fan out      std measured      min      max")
-    for name, (_, std) in INITS.items():
-        init_(network, name, data.rng(args.seed, "init"))
-        for layer, row in describe(network).items():
-            print(f"{name:17s} {layer:6s} {row['fan_in']:7d} {row['fan_out']:7d}"
-                  f" {std(network[layer].weight):8.5f} {row['std']:8.5f} {row['min']:8.4f} {row['max']:8.4f}")
+    shape = models.PAPER[net]["shape"]
+    model = models.build(net, shape)
+    layers = models.layers(model)
+    images = torch.randn(100, *shape, generator=data.rng(args.seed, "noise"))
+    print("| scheme | what | reference | looks at data |\n|---|---|---|---|")
+    for name in dict.fromkeys(split(text)[0] for text in args.init):
+        row = INITS[name]
+        print(f"| `{name}` | {row.about} | {row.reference} | {'yes' if row.data else 'no'} |")
+    print("\nscheme             layer   fan in fan out      std measured      min      max kurtosis"
+          " looks at data (here: noise)")
+    for text in args.init:
+        init_(layers, text, data.rng(args.seed, "init"), model, images)
+        name, gain = split(text)
+        stds = INITS[name].stds([layer.weight for layer in layers.values()])
+        for (layer, row), std in zip(describe(layers).items(), stds):
+            squares = layers[layer].weight.detach().double() ** 2
+            kurtosis = (squares ** 2).mean() / squares.mean() ** 2
+            print(f"{text:18s} {layer:6s} {row['fan_in']:7d} {row['fan_out']:7d} {gain * std:8.5f}"
+                  f" {row['std']:8.5f} {row['min']:8.4f} {row['max']:8.4f} {kurtosis:8.2f}"
+                  f" {'yes' if INITS[name].data else 'no'}")

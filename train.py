@@ -54,8 +54,9 @@ def add_args(parser):
     """The flags that train.py and prune.py share. What is left out comes from the preset and models.PAPER."""
     add, budget = parser.add_argument, parser.add_mutually_exclusive_group()
     add("--net", default="fc", choices=[*models.NETS, *models.ALIASES], help="fc: LeNet-300-100; conv: conv6")
-    add("--init", nargs="+", default=["xavier_normal"], choices=inits.INITS, metavar="INIT",
-        help="one or more of " + ", ".join(inits.INITS))
+    add("--init", nargs="+", default=["xavier_normal"], type=inits.scheme, metavar="INIT",
+        help="one or more, each with a gain if wanted, as in xavier_normal@0.5: " + ", ".join(
+            f"{name} ({row.about})" for name, row in inits.INITS.items()))
     add("--seed", nargs="+", type=number(int, 0), default=[0], help="one or more; fixes draws and batches")
     add("--preset", default="study", choices=PRESETS, help="a level's epochs: " + ", ".join(
         f"{name} {row['epochs'] or 'as many as in the paper'}" for name, row in PRESETS.items()))
@@ -354,7 +355,7 @@ def initial(config, data):
     """(state, description for metrics.json) of the scheme's own draw for this seed."""
     model = models.build(config["net"], tuple(data.x_train.shape[1:]))
     layers = models.layers(model)
-    inits.init_(layers, config["init"], datasets.rng(config["seed"], "init"))
+    inits.init_(layers, config["init"], datasets.rng(config["seed"], "init"), model, data.x_train)
     return {name: tensor.detach() for name, tensor in model.state_dict().items()}, inits.describe(layers)
 
 
