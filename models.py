@@ -41,7 +41,7 @@ def build(net, shape, classes=10):
     for item in convs:
         if item == "pool":
             modules[f"pool{n}"] = nn.MaxPool2d(2)
-            modules.move_to_end(f"conv{n}_relu")  # max and ReLU commute; after the pool it has a quarter to do
+            modules.move_to_end(f"conv{n}_relu")  # max and ReLU commute; after the pool it does a quarter
             height, width = height // 2, width // 2
             continue
         n += 1

@@ -35,8 +35,17 @@ CURVES = ("step", "train_loss", "val_loss", "val_acc", "test_loss", "test_acc")
 
 
 class Parser(argparse.ArgumentParser):
+    """One sentence for a wrong flag, and below the flags a line for each choice of a table."""
+
+    def __init__(self, description):
+        super().__init__(description=description, epilog="", formatter_class=argparse.RawTextHelpFormatter)
+
     def error(self, message):
         self.exit(2, f"{self.prog}: {message} (--help lists the flags)\n")
+
+    def list(self, flag, lines):
+        """Append the choices of `flag`, {name: what it is}, to the help."""
+        self.epilog += f"{flag}:\n" + "".join(f"  {name:18} {text}\n" for name, text in lines.items()) + "\n"
 
 
 def number(kind, low, high=math.inf):
@@ -55,8 +64,8 @@ def add_args(parser):
     add, budget = parser.add_argument, parser.add_mutually_exclusive_group()
     add("--net", default="fc", choices=[*models.NETS, *models.ALIASES], help="fc: LeNet-300-100; conv: conv6")
     add("--init", nargs="+", default=["xavier_normal"], type=inits.scheme, metavar="INIT",
-        help="one or more, each with a gain if wanted, as in xavier_normal@0.5: " + ", ".join(
-            f"{name} ({row.about})" for name, row in inits.INITS.items()))
+        help="one or more of those below, with a gain if wanted: xavier_normal@0.5")
+    parser.list("--init", {name: f"{row.about} ({row.reference})" for name, row in inits.INITS.items()})
     add("--seed", nargs="+", type=number(int, 0), default=[0], help="one or more; fixes draws and batches")
     add("--preset", default="study", choices=PRESETS, help="a level's epochs: " + ", ".join(
         f"{name} {row['epochs'] or 'as many as in the paper'}" for name, row in PRESETS.items()))
@@ -99,21 +108,38 @@ def settings(args, pruner):
     """[(run name, config)], one for each seed and scheme. `config` is all that changes numbers; the name is a
     function of it, with what differs from the preset appended in a fixed order."""
     paper, preset = models.PAPER[args.net], PRESETS[args.preset]
-    plain = {"scope": "layer", "rewind": 0, "epochs": preset["epochs"],
-             "steps": None if preset["epochs"] else paper["steps"], "looks": preset["looks"],
-             "batch": models.BATCH, "lr": paper["lr"], "input": "standard", "precision": "fp32",
-             **{f"rate_{kind}": rate for kind, rate in paper["rates"].items()}}
+    plain = {"scope": "layer", "one_shot": False, "rewind": 0, "control": None, "masks_from": None,
+             "epochs": preset["epochs"], "steps": None if preset["epochs"] else paper["steps"],
+             "looks": preset["looks"], "batch": models.BATCH, "lr": paper["lr"], "input": "standard",
+             "precision": "fp32", **{f"rate_{kind}": rate for kind, rate in paper["rates"].items()}}
     given = {key: value for key, value in vars(args).items() if key in plain and value is not None}
     if "epochs" in given or "steps" in given:
         given = {"epochs": None, "steps": None, **given}
     chosen = {**plain, **given}
-    extras = ["" if args.preset == "study" else f"-{args.preset}"] + [
-        f"-{value}" if value in ("global", "unit", "bf16") else f"-{key.replace('_', '')}{value}"
-        for key, value in chosen.items() if value not in (plain[key], None)]
-    return [(f"{args.data}-{args.net}-{init}-{pruner}{''.join(extras)}-s{seed}",
-             {"data": args.data, "net": args.net, "init": init, "pruner": pruner, "seed": seed,
-              "preset": args.preset, **chosen})
-            for seed in dict.fromkeys(args.seed) for init in dict.fromkeys(args.init)]
+
+    def named(init, seed, *without):
+        extras = ["" if args.preset == "study" else f"-{args.preset}"] + [
+            f"-{label(key, value)}" for key, value in chosen.items()
+            if value not in (plain[key], None) and key not in without]
+        return f"{args.data}-{args.net}-{init}-{pruner}{''.join(extras)}-s{seed}"
+
+    runs = []
+    for seed in dict.fromkeys(args.seed):
+        for init in dict.fromkeys(args.init):
+            donor = chosen["masks_from"] or (chosen["control"] and named(init, seed, "control"))
+            donor = donor and donor.replace("{init}", init).replace("{seed}", str(seed))
+            runs.append((named(init, seed), {
+                "data": args.data, "net": args.net, "init": init, "pruner": pruner, "seed": seed,
+                "preset": args.preset, **chosen, "masks_from": donor}))
+    return runs
+
+
+def label(key, value):
+    """How a setting shows in a run's name; of a donor's name, what its seeds have in common."""
+    if key == "masks_from":
+        return "from-" + value.replace("-s{seed}", "").replace("{init}-", "")
+    return {"rewind": f"rewind{value}", "one_shot": "oneshot"}.get(
+        key, value if isinstance(value, str) else f"{key.replace('_', '')}{value}")
 
 
 def steps_an_epoch(config, data):
@@ -127,7 +153,7 @@ def budget(config, data):
 
 def first_step(config):
     """The step at which a level starts: the one its weights are rewound to."""
-    return 0 if config["rewind"] == "none" else config["rewind"]
+    return config["rewind"] if isinstance(config["rewind"], int) else 0
 
 
 def provenance(args, data):
@@ -351,11 +377,11 @@ def run_level(args, config, data, folder, metrics, state, masks, bar):
               f"  test {record['test_acc'][-1]:.2%}  {record['seconds']:.1f} s", file=sys.stderr, flush=True)
 
 
-def initial(config, data):
-    """(state, description for metrics.json) of the scheme's own draw for this seed."""
+def initial(config, data, key="init"):
+    """(state, description for metrics.json) of the scheme's own draw for this seed under a key."""
     model = models.build(config["net"], tuple(data.x_train.shape[1:]))
     layers = models.layers(model)
-    inits.init_(layers, config["init"], datasets.rng(config["seed"], "init"), model, data.x_train)
+    inits.init_(layers, config["init"], datasets.rng(config["seed"], key), model, data.x_train)
     return {name: tensor.detach() for name, tensor in model.state_dict().items()}, inits.describe(layers)
 
 
@@ -377,7 +403,7 @@ def at_the_door(main):
 
 
 def main():
-    parser = Parser(description=__doc__.splitlines()[0])
+    parser = Parser(__doc__.splitlines()[0])
     add_args(parser)
     args = parse(parser)
     todo = unfinished(args, "none", levels=0)

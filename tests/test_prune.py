@@ -21,7 +21,8 @@ REMAINING = {"fc": {1: 80.04, 3: 51.28, 5: 32.87, 7: 21.07, 9: 13.52, 12: 6.95, 
 
 def config(**settings):
     return {"data": "mnist", "net": "fc", "init": "xavier_normal", "pruner": "magnitude", "seed": 0,
-            "scope": "layer", "rewind": 0, "epochs": None, "steps": 40, "looks": 2, "batch": 60, "lr": 1.2e-3,
+            "scope": "layer", "rewind": 0, "one_shot": False, "control": None, "masks_from": None,
+            "epochs": None, "steps": 40, "looks": 2, "batch": 60, "lr": 1.2e-3,
             "input": "standard", "precision": "fp32", "rate_conv": 0.0, "rate_fc": 0.2, "rate_out": 0.1,
             **settings}
 
@@ -323,3 +324,51 @@ def test_the_baseline_is_level_0(run, script, tmp_path):
     ours, its = (torch.load(path / "level_00.pt", weights_only=True)["state"]
                  for path in (folder, next((tmp_path / "base").iterdir())))
     assert all(torch.equal(ours[name], its[name]) for name in ours)
+
+
+def test_every_pruner_runs_to_the_same_counts(run):
+    for name, row in prune.PRUNERS.items():
+        out = run("--pruner", name, "--steps", 10, "--looks", 1, "--scope", "global" if name == "random" else "layer")
+        folder, = out.glob(f"mnist-fc-xavier_normal-{name}-*")
+        levels = json.loads((folder / "metrics.json").read_text())["levels"]
+        masks = full_masks("fc")
+        if row.keep is prune.keep_weights:
+            for level in levels:
+                assert sum(level["kept"].values()) == sum(prune.survivors(masks, config(), level["level"]).values())
+        assert [sum(level["kept"].values()) for level in levels] == sorted(
+            (sum(level["kept"].values()) for level in levels), reverse=True)
+
+
+def saved_masks(folder, level):
+    return torch.load(folder / f"level_{level:02d}.pt", weights_only=True)["masks"]
+
+
+def test_one_shot_keeps_as_many_as_the_iterative_level(run):
+    iterative, = run("--levels", 3).iterdir()
+    folder, = run("--levels", 3, "--one-shot").glob("*oneshot*")
+    for level in range(4):
+        once, again = saved_masks(folder, level), saved_masks(iterative, level)
+        assert all(once[name].sum() == again[name].sum() for name in once)
+    first = torch.load(folder / "level_00.pt", weights_only=True)
+    expected = prune.keep_largest(prune.magnitude(first["state"]), first["masks"],
+                                  prune.survivors(first["masks"], config(), 3), "layer")
+    assert all(torch.equal(saved_masks(folder, 3)[name], expected[name]) for name in expected)
+
+
+def test_controls_differ_from_their_run_in_one_thing_and_never_write_to_it(run):
+    donor, = run().iterdir()
+    before = content(donor)
+    for control in list(prune.CONTROLS)[1:]:
+        out = run("--control", control)
+        folder, = out.glob(f"*-{control}-*")
+        init = [torch.load(path / "init.pt", weights_only=True) for path in (donor, folder)]
+        assert all(torch.equal(*(state[name] for state in init)) for name in init[0]) == (control != "reinit")
+        for level in range(3):
+            its, own = saved_masks(donor, level), saved_masks(folder, level)
+            assert all(its[name].sum() == own[name].sum() for name in its)
+            assert all(torch.equal(its[name], own[name]) for name in its) == (control == "reinit" or level == 0)
+    swap, = run("--init", "kaiming_uniform", "--masks-from", donor.name.replace("s0", "s{seed}")).glob("*-from-*")
+    assert all(torch.equal(saved_masks(donor, 2)[name], mask) for name, mask in saved_masks(swap, 2).items())
+    assert content(donor) == before
+    with pytest.raises(SystemExit, match="run it first"):
+        run("--control", "reinit", "--levels", 5)

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import data
+import inits
 import prune
 import train
 from conftest import REAL, ROOT
@@ -62,6 +63,13 @@ def test_a_wrong_input_gives_one_sentence_and_leaves_nothing(blobs, tmp_path, mo
         code, says = 1, code + "\n"
     assert code == WRONG[words][0] and WRONG[words][1] in says and says.count("\n") == 1, says
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["file"]
+
+
+def test_help_has_a_line_for_every_choice(script):
+    said = script("prune.py", "--help").stdout.splitlines()
+    for name in (*inits.INITS, *prune.PRUNERS, *prune.REWINDS, *list(prune.CONTROLS)[1:]):
+        assert sum(line.startswith(f"  {name} ") for line in said) == 1, name
+    assert max(map(len, said)) <= 120
 
 
 def test_a_wrong_input_as_a_person_sees_it(script, tmp_path):
