@@ -8,8 +8,8 @@
 Before every level the survivors are reset to their own initial values, or to those of step K (--rewind K):
 Frankle & Carbin 2019 (arXiv 1803.03635), Frankle et al. 2020 (arXiv 1912.05671).
 """
+from functools import partial
 from itertools import count
-from pathlib import Path
 from typing import Callable, NamedTuple
 
 import torch
@@ -304,16 +304,17 @@ def open_donor(args, config):
 
 
 def choose(config, data, folder, donor, init, level):
-    """(masks of `level`, state they were chosen by)."""
+    """(masks of `level`, masks they were chosen from, state they were chosen by)."""
     ones, pruner = train.ones(init), PRUNERS[config["pruner"]]
     if donor:
-        return CONTROLS[config["control"] or "none"].change(checkpoint(donor, level)[1], config, level), init
+        change = CONTROLS[config["control"] or "none"].change
+        return change(checkpoint(donor, level)[1], config, level), ones if level else None, init
     if level == 0:
-        return ones, init
+        return ones, None, init
     state, masks = init, ones
     if pruner.when == "after":
         state, masks = checkpoint(folder, 0 if config["one_shot"] else level - 1)
-    return next_masks(config, data, state, init, masks, level), state
+    return next_masks(config, data, state, init, masks, level), masks, state
 
 
 def iterate(args, config, data, folder, donor, metrics, bar):
@@ -325,9 +326,11 @@ def iterate(args, config, data, folder, donor, metrics, bar):
         train.save(folder / "init.pt", walked)
     init = train.load(folder / "init.pt")
     for level in range(len(metrics["levels"]), args.levels + 1):
-        masks, scored = choose(config, data, folder, donor, init, level)
+        masks, candidates, scored = choose(config, data, folder, donor, init, level)
         state = REWINDS.get(config["rewind"], rewound)(init, masks, scored)
-        train.run_level(args, config, data, folder, metrics, without_idle_biases(state, masks), masks, bar)
+        diagnose = partial(models.record, drawn, candidates)
+        state = without_idle_biases(state, masks)
+        train.run_level(args, config, data, folder, metrics, state, masks, diagnose, bar)
 
 
 def rewind(text):
@@ -336,11 +339,11 @@ def rewind(text):
 
 def add_args(parser):
     add, rate = parser.add_argument, train.number(float, 0, 1)
-    add("--pruner", default="magnitude", choices=PRUNERS, metavar="PRUNER", help="how weights are scored, below")
+    add("--pruner", default="magnitude", choices=PRUNERS, metavar="PRUNER", help="what scores weights, below")
     add("--scope", choices=SCOPES, help="rank within each layer (default), or over all for as many in sum")
     add("--one-shot", action="store_true", help="from dense to each density directly")
     add("--rewind", type=rewind, metavar="REWIND", help="what survivors restart from, below (0)")
-    add("--control", choices=list(CONTROLS)[1:], metavar="CONTROL", help="under a finished run's masks, below")
+    add("--control", choices=list(CONTROLS)[1:], metavar="CONTROL", help="under another run's masks, below")
     add("--masks-from", metavar="RUN", help="that run of --out, with {seed}, {init}; else a control's own")
     parser.list("--pruner", {name: row.text for name, row in PRUNERS.items()})
     parser.list("--rewind", {"0": "the initial values", "K": "the values of step K"} | {

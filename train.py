@@ -5,6 +5,7 @@
 import argparse
 import contextlib
 import fcntl
+import functools
 import importlib.util
 import io
 import json
@@ -268,13 +269,14 @@ def cast(config, device):
 
 @torch.inference_mode()
 def evaluate(model, x, y, chunk=60):
-    """(mean loss in nats, accuracy in [0, 1]) of `model` on x (N, C, H, W) and y (N,)."""
-    loss = correct = 0
+    """(mean loss in nats, accuracy in [0, 1], which are right, (N,) bool) of x (N, C, H, W) and y (N,)."""
+    loss, correct = 0, []
     for images, labels in zip(x.split(chunk), y.split(chunk)):  # a chunk's activations stay in the cache
         logits = model(images).float()
         loss += F.cross_entropy(logits, labels, reduction="sum")
-        correct += (logits.argmax(1) == labels).sum()
-    return loss.item() / len(y), correct.item() / len(y)
+        correct.append(logits.argmax(1) == labels)
+    correct = torch.cat(correct)
+    return loss.item() / len(y), correct.sum().item() / len(y), correct
 
 
 def adam(parameters, lr):
@@ -295,7 +297,8 @@ def adam(parameters, lr):
 
 
 def train(model, masks, data, config, level, start, stop, bar):
-    """Train `model` on steps [start, stop) of a level with a fresh Adam: {name of CURVES: an entry a look}.
+    """Train `model` on steps [start, stop) of a level with a fresh Adam: {name of CURVES: an entry a look},
+    and "correct", which test images the last look found right, (N,) bool.
 
     Only what `masks` ({layer: 0/1 float tensor}) keeps gets a gradient, so that weights outside them, which
     start at 0, stay exactly 0. A loss that is no number ends the training at that look, as None.
@@ -321,8 +324,9 @@ def train(model, masks, data, config, level, start, stop, bar):
         total += loss.detach()
         if step in at:
             with precision:
-                look = (step, total.item() / (step - last), *evaluate(model, data.x_val, data.y_val),
-                        *evaluate(model, data.x_test, data.y_test))
+                *val, _ = evaluate(model, data.x_val, data.y_val)
+                *test, curves["correct"] = evaluate(model, data.x_test, data.y_test)
+            look = (step, total.item() / (step - last), *val, *test)
             for name, value in zip(CURVES, look):
                 curves[name].append(value if math.isfinite(value) else None)
             bar.set_postfix_str(f"val {look[3]:.2%}", refresh=False)
@@ -333,8 +337,8 @@ def train(model, masks, data, config, level, start, stop, bar):
     return curves
 
 
-def from_state(config, data, state, masks, level, start, stop, bar):
-    """Train a fresh network from `state` under `masks` on steps [start, stop): (its state, its curves).
+def masked(config, data, state, masks):
+    """A fresh network of `state`, 0 where `masks` keeps nothing, on the device of `data`.
 
     State is {parameter name: tensor} and masks {layer: bool tensor}, on the CPU, dense names.
     """
@@ -343,7 +347,12 @@ def from_state(config, data, state, masks, level, start, stop, bar):
     for name, layer in models.layers(model).items():
         prune.custom_from_mask(layer, "weight", masks[name])
         prune.remove(layer, "weight")  # weight = weight_orig * weight_mask for good, not at every forward
-    model.to(data.x_train.device, memory_format=torch.channels_last)  # of the convolutions
+    return model.to(data.x_train.device, memory_format=torch.channels_last)  # of the convolutions
+
+
+def from_state(config, data, state, masks, level, start, stop, bar):
+    """Train a fresh network from `state` under `masks` on steps [start, stop): (its state, its curves)."""
+    model = masked(config, data, state, masks)
     floats = {name: torch.empty_like(layer.weight).copy_(masks[name])
               for name, layer in models.layers(model).items()}
     if config["precision"] == "fp32":
@@ -353,21 +362,26 @@ def from_state(config, data, state, masks, level, start, stop, bar):
     return {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}, curves
 
 
-def run_level(args, config, data, folder, metrics, state, masks, bar):
-    """Train the next level of a run from `state` under `masks`; once metrics.json has it, it counts."""
+def run_level(args, config, data, folder, metrics, state, masks, diagnose, bar):
+    """Train the next level of a run from `state` under `masks`; once metrics.json has it, it counts.
+
+    diagnose(trained state, masks, network at the start, data, curves) is what its record says beyond curves.
+    """
     level, started = len(metrics["levels"]), time.perf_counter()
     kept = {name: int(mask.sum()) for name, mask in masks.items()}
     size = {name: mask.numel() for name, mask in masks.items()}
     percent = f"{100 * sum(kept.values()) / sum(size.values()):.3g}% of weights"
     bar.set_description(f"{folder.name} level {level}, {percent}")
-    start, stop = first_step(config), budget(config, data)
+    start, stop, network = first_step(config), budget(config, data), masked(config, data, state, masks)
     state, curves = from_state(config, data, state, masks, level, start, stop, bar)
+    correct = models.correct_bits(curves.pop("correct"))
     record = {"level": level, "kept": kept, "size": size, **curves,
               "diverged": None in curves["train_loss"] + curves["val_loss"],
               # surviving weights at each input of the first layer
               "inputs": next(iter(masks.values())).flatten(1).sum(0).tolist(),
-              "diagnostics": {}, "seconds": time.perf_counter() - started}
-    save(folder / f"level_{level:02d}.pt", {"state": state, "masks": masks})
+              "diagnostics": diagnose(state, masks, network, data, curves),
+              "seconds": time.perf_counter() - started}
+    save(folder / f"level_{level:02d}.pt", {"state": state, "masks": masks, "correct": correct})
     metrics["levels"].append(record)
     save(folder / "metrics.json", metrics)
     if args.tensorboard:
@@ -411,7 +425,8 @@ def main():
     for folder, config in todo:
         with open_run(args, folder, config, data, levels=0) as (metrics, bar):
             state, metrics["init"] = initial(config, data)
-            run_level(args, config, data, folder, metrics, state, ones(state), bar)
+            diagnose = functools.partial(models.record, state, None)
+            run_level(args, config, data, folder, metrics, state, ones(state), diagnose, bar)
 
 
 if __name__ == "__main__":

@@ -205,8 +205,8 @@ def test_evaluate_is_a_plain_mean(blobs):
         p = model(x[None])[0].double().softmax(0)
         losses.append(-p[y].log().item())
         hits += int(p.argmax() == y)
-    loss, accuracy = train.evaluate(model, dataset.x_test, dataset.y_test, chunk=7)
-    assert accuracy == hits / 300 and abs(loss - sum(losses) / 300) < 1e-5
+    loss, accuracy, correct = train.evaluate(model, dataset.x_test, dataset.y_test, chunk=7)
+    assert accuracy == hits / 300 == correct.sum() / 300 and abs(loss - sum(losses) / 300) < 1e-5
 
 
 def content(folder):
@@ -286,13 +286,14 @@ def test_other_settings_are_refused_by_name(run, monkeypatch, tmp_path):
 
 
 def test_names_never_collide(run, monkeypatch):
-    parser = train.Parser()
+    parser = train.Parser("")
     train.add_args(parser)
     prune.add_args(parser)
     choices = [[], *(line.split() for line in (
         "--scope global", "--rewind 500", "--rewind none", "--epochs 5", "--steps 5", "--epochs 2",
         "--lr 0.1", "--batch 5", "--rate-fc .5", "--rate-out .5", "--input unit", "--preset quick",
-        "--preset paper", "--looks 3", "--precision bf16"))]
+        "--preset paper", "--looks 3", "--precision bf16",
+        "--one-shot", "--control reinit", "--control shuffle", "--masks-from a-s{seed}"))]
     configs = {}
     for words in [[*a, *b] for a in choices for b in choices]:
         monkeypatch.setattr("sys.argv", ["prune.py", *words])
@@ -328,13 +329,15 @@ def test_the_baseline_is_level_0(run, script, tmp_path):
 
 def test_every_pruner_runs_to_the_same_counts(run):
     for name, row in prune.PRUNERS.items():
-        out = run("--pruner", name, "--steps", 10, "--looks", 1, "--scope", "global" if name == "random" else "layer")
+        scope = "global" if name == "random" else "layer"
+        out = run("--pruner", name, "--steps", 10, "--looks", 1, "--scope", scope)
         folder, = out.glob(f"mnist-fc-xavier_normal-{name}-*")
         levels = json.loads((folder / "metrics.json").read_text())["levels"]
         masks = full_masks("fc")
         if row.keep is prune.keep_weights:
             for level in levels:
-                assert sum(level["kept"].values()) == sum(prune.survivors(masks, config(), level["level"]).values())
+                kept = prune.survivors(masks, config(), level["level"])
+                assert sum(level["kept"].values()) == sum(kept.values())
         assert [sum(level["kept"].values()) for level in levels] == sorted(
             (sum(level["kept"].values()) for level in levels), reverse=True)
 
@@ -366,8 +369,10 @@ def test_controls_differ_from_their_run_in_one_thing_and_never_write_to_it(run):
         for level in range(3):
             its, own = saved_masks(donor, level), saved_masks(folder, level)
             assert all(its[name].sum() == own[name].sum() for name in its)
-            assert all(torch.equal(its[name], own[name]) for name in its) == (control == "reinit" or level == 0)
-    swap, = run("--init", "kaiming_uniform", "--masks-from", donor.name.replace("s0", "s{seed}")).glob("*-from-*")
+            equal = all(torch.equal(its[name], own[name]) for name in its)
+            assert equal == (control == "reinit" or level == 0)
+    template = donor.name.replace("s0", "s{seed}")
+    swap, = run("--init", "kaiming_uniform", "--masks-from", template).glob("*-from-*")
     assert all(torch.equal(saved_masks(donor, 2)[name], mask) for name, mask in saved_masks(swap, 2).items())
     assert content(donor) == before
     with pytest.raises(SystemExit, match="run it first"):
