@@ -130,8 +130,8 @@ def densify(model):
 #
 # w0 and trained are {parameter name: tensor}: the scheme's own initial values, whatever the level restarted
 # from, and the state at its end. masks is {layer: bool tensor}, what the level was trained under.
-# `candidates` is what these masks were chosen from: the masks of the level before for an iterative pruner, ones
-# for one that goes from dense to each density at once, None at level 0. `auroc` is about that one choice: which
+# `candidates` is what these masks were chosen from: those of the level before for an iterative pruner, ones
+# for one that goes from dense to each density at once, None at level 0. `auroc` is about that choice: which
 # candidates are in `masks`. All else is about what is in `masks`, out of the whole layer. NaN, null in JSON:
 # undefined.
 
