@@ -2,6 +2,7 @@
 import hashlib
 import json
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -207,6 +208,26 @@ def test_evaluate_is_a_plain_mean(blobs):
         hits += int(p.argmax() == y)
     loss, accuracy, correct = train.evaluate(model, dataset.x_test, dataset.y_test, chunk=7)
     assert accuracy == hits / 300 == correct.sum() / 300 and abs(loss - sum(losses) / 300) < 1e-5
+
+
+def test_a_run_records_what_survival_is_about(run, blobs):
+    """Diagnostics from the files of a run: masks of two levels, the draw, the bits."""
+    folder = next(run("--rewind", 7).glob("*"))
+    metrics = json.loads((folder / "metrics.json").read_text())
+    levels = [train.load(folder / f"level_0{k}.pt") for k in range(3)]
+    w0, _ = train.initial(metrics["config"], data.load("mnist", blobs))
+    for level, record in zip(levels, metrics["levels"]):
+        right = np.unpackbits(level["correct"].numpy(), count=300)
+        assert right.sum() / 300 == record["test_acc"][-1]
+        assert record["diagnostics"]["early_stop"] in record["step"]
+    for name in ("fc2", "out"):
+        w = w0[f"{name}.weight"].abs()
+        rows = [record["diagnostics"]["layers"][name] for record in metrics["levels"]]
+        assert rows[0]["auroc"] is None
+        for before, level, row in zip(levels, levels[1:], rows[1:]):
+            alive, dead = w[level["masks"][name]], w[before["masks"][name] & ~level["masks"][name]]
+            wins = sum((alive > x).sum().item() + (alive == x).sum().item() / 2 for x in dead)
+            assert row["auroc"] == pytest.approx(wins / (len(alive) * len(dead)))
 
 
 def content(folder):
