@@ -327,7 +327,7 @@ def iterate(args, config, data, folder, donor, metrics, bar):
     init = train.load(folder / "init.pt")
     for level in range(len(metrics["levels"]), args.levels + 1):
         masks, candidates, scored = choose(config, data, folder, donor, init, level)
-        state = REWINDS.get(config["rewind"], rewound)(init, masks, scored)
+        state = REWINDS.get(config["rewind"], rewound)(init, masks, scored) if level else init
         diagnose = partial(models.record, drawn, candidates)
         state = without_idle_biases(state, masks)
         train.run_level(args, config, data, folder, metrics, state, masks, diagnose, bar)
@@ -363,6 +363,8 @@ def main():
     args.levels = train.PRESETS[args.preset]["levels"] if args.levels is None else args.levels
     if PRUNERS[args.pruner].when == "before" and args.rewind == "none":
         parser.error(f"--pruner {args.pruner} scores before training: no trained weights to go on from")
+    if (args.control or args.masks_from) and (args.one_shot or args.rewind == "none"):
+        parser.error("--one-shot and --rewind none mean nothing under another run's masks: leave them out")
     todo = train.unfinished(args, args.pruner, args.levels)
     if args.todo:
         for _, config in todo:

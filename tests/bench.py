@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch.nn.utils import prune
 from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -89,16 +90,6 @@ def usual(net, density, steps):
     return repeats[1:], 0, 0
 
 
-class NoBar:
-    disable = False
-
-    def update(self, n):
-        pass
-
-    def set_postfix_str(self, text, refresh):
-        pass
-
-
 def ours(net, density, steps):
     """Seconds of each repeat of `steps` steps of (b), not evaluating, bytes of the data, time of step 1."""
     torch.set_flush_denormal(True)
@@ -111,7 +102,7 @@ def ours(net, density, steps):
     repeats, first = [], None
     for length in (1, steps, steps, steps):
         started = time.perf_counter()
-        train.from_state(config, loaded, model.state_dict(), masks, 0, 0, length, NoBar())
+        train.from_state(config, loaded, model.state_dict(), masks, 0, 0, length, tqdm(disable=True))
         repeats.append(time.perf_counter() - started)
         first = first or time.time()
     return repeats[1:], sum(x.numel() * x.element_size() for x in loaded[:6]), first

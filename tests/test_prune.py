@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from tqdm import tqdm
 
 import data
 import inits
@@ -105,23 +106,13 @@ def plain_level(net, w0, masks, dataset, level, steps, seed=0, lr=1.2e-3):
     return model.state_dict()
 
 
-class NoBar:
-    disable = False
-
-    def update(self, n):
-        pass
-
-    def set_postfix_str(self, text, refresh):
-        pass
-
-
 def test_levels_equal_a_plain_loop(blobs):
     """200 steps a level, dense to 1%: weights to 1e-5, and the masks that follow from them exactly."""
     dataset, settings = data.load("mnist", blobs), config(rate_fc=0.6)
     w0, _ = train.initial(settings, dataset)
     masks = plain_masks = train.ones(w0)
     for level in range(5):
-        state, _ = train.from_state(settings, dataset, w0, masks, level, 0, 200, NoBar())
+        state, _ = train.from_state(settings, dataset, w0, masks, level, 0, 200, tqdm(disable=True))
         plain = plain_level("fc", w0, plain_masks, dataset, level, 200)
         for name in w0:
             torch.testing.assert_close(state[name], plain[name], rtol=0, atol=1e-5)
@@ -137,7 +128,7 @@ def test_a_conv_net_equals_a_plain_loop():
     dataset, settings = data.Data(x, y, x, y, x, y, "none", 0), config(net="conv4", lr=3e-4)
     w0, _ = train.initial(settings, dataset)
     masks = {name: torch.rand(mask.shape, generator=g) < 0.5 for name, mask in train.ones(w0).items()}
-    state, _ = train.from_state(settings, dataset, w0, masks, 1, 0, 20, NoBar())
+    state, _ = train.from_state(settings, dataset, w0, masks, 1, 0, 20, tqdm(disable=True))
     plain = plain_level("conv4", w0, masks, dataset, 1, 20, lr=3e-4)
     for name in w0:
         torch.testing.assert_close(state[name], plain[name], rtol=0, atol=1e-5)
@@ -151,7 +142,7 @@ def test_dead_weights_are_zero_after_every_step(blobs, density, precision):
     masks = {name: torch.rand(mask.shape, generator=torch.Generator().manual_seed(0)) < density
              for name, mask in train.ones(w0).items()}
     for stop in range(6):
-        state, _ = train.from_state(settings, dataset, w0, masks, 3, 0, stop, NoBar())
+        state, _ = train.from_state(settings, dataset, w0, masks, 3, 0, stop, tqdm(disable=True))
         for name, mask in masks.items():
             assert not state[f"{name}.weight"][~mask].any()
             moved = state[f"{name}.weight"][mask] != w0[f"{name}.weight"][mask]

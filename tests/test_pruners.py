@@ -2,6 +2,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from tqdm import tqdm
 
 import data as datasets
 import inits
@@ -351,19 +352,9 @@ def test_a_layer_of_small_weights_keeps_its_best_unit():
     assert counts(living(masks)) == {"fc1": 1, "fc2": 1, "out": 10}
 
 
-class NoBar:
-    disable = True
-
-    def update(self, n):
-        pass
-
-    def set_postfix_str(self, text, refresh):
-        pass
-
-
 def test_biases_of_removed_units_stay_zero_in_training():
     _, masks, state = list(stages("fc", "layer"))[-1]
-    trained, _ = train.from_state(config(), images("fc"), state, masks, 1, 0, 8, NoBar())
+    trained, _ = train.from_state(config(), images("fc"), state, masks, 1, 0, 8, tqdm(disable=True))
     for name in ("fc1", "fc2"):
         dead = ~living(masks)[name]
         assert dead.any() and not trained[f"{name}.bias"][dead].any()

@@ -44,6 +44,8 @@ WRONG = {  # flags: (exit code, what the one sentence says)
     "--device cuda:77": (2, "no device cuda:77"),
     "--device toaster": (2, "--device"),
     "--net lenet": (2, "invalid choice: 'lenet'"),
+    "--control reinit --rewind none": (2, "leave them out"),
+    "--masks-from a --one-shot": (2, "leave them out"),
     "--batch 100000": (1, "--batch"),
     "--seed -3": (2, "-3 is not in"),
     "--data-dir nowhere --data cifar10": (1, "cifar10"),
