@@ -199,7 +199,7 @@ def picture(axis, pixels, **how):
 def examples(group):
     """Eight images of each class, or None and a line that says why."""
     data = group.config["data"]
-    path = Path(group.data_dir, group.runs[0]["provenance"].get("data_file") or f"{data}.npz")
+    path = Path(group.data_dir, group.runs[0]["provenance"][0].get("data_file") or f"{data}.npz")
     try:
         with np.load(path, allow_pickle=False) as arrays:
             images, labels = arrays["x_train"], arrays["y_train"].ravel()

@@ -26,7 +26,8 @@ STRETCH = 10  # the most that `rescaled` multiplies a unit's weights by
 
 
 # A score is score(state, w0, masks, config, data, level) -> {layer: tensor like its weight}; the largest win.
-# `state` is what is scored and `w0` the initial one, {parameter: tensor}; `level` is the one to come.
+# `state` is what is scored and `w0` the one that every level restarts from, {parameter: tensor}; `level` is
+# the one to come.
 
 def weights(state):
     """{layer: weight} of a state."""
@@ -306,11 +307,13 @@ def open_donor(args, config):
 def choose(config, data, folder, donor, init, level):
     """(masks of `level`, masks they were chosen from, state they were chosen by)."""
     ones, pruner = train.ones(init), PRUNERS[config["pruner"]]
-    if donor:
-        change = CONTROLS[config["control"] or "none"].change
-        return change(checkpoint(donor, level)[1], config, level), ones if level else None, init
     if level == 0:
         return ones, None, init
+    if donor:
+        change = CONTROLS[config["control"] or "none"].change
+        before, masks = (change(checkpoint(donor, number)[1], config, number) for number in (level - 1, level))
+        nested = all((masks[name] <= before[name]).all() for name in masks)
+        return masks, before if nested else ones, init
     state, masks = init, ones
     if pruner.when == "after":
         state, masks = checkpoint(folder, 0 if config["one_shot"] else level - 1)

@@ -1,26 +1,63 @@
 #!/usr/bin/env bash
 # The whole grid, then every figure. Finished runs are skipped, cut ones go on.
 #
-#     bash run_all.sh [quick|fc|conv|all]           JOBS=n runs n at a time
-#     bash run_all.sh list [quick|fc|conv|all]      its commands, one a line, for GNU parallel
-#     sbatch --array=1-N run_all.sh [fc|...]        a Slurm array: task i runs line i
+#     bash run_all.sh [GRID]                        JOBS=n runs n at a time
+#     bash run_all.sh list [GRID]                   its commands, one a line, for GNU parallel
+#     sbatch --array=1-N run_all.sh [GRID]          a Slurm array: task i runs line i
+#
+# GRID: quick, a tour in minutes; fc, conv, gpu, controls, screen, carry, why, fashion, the parts of
+# report/PROTOCOL.md; all of these but quick and gpu if none is named. controls and why read runs of screen.
 set -euo pipefail
 cd "${SLURM_SUBMIT_DIR:-$(dirname "$0")}"  # sbatch runs a copy of this file from elsewhere
 PYTHON=${PYTHON:-python}
 SCHEMES="xavier_normal xavier_uniform kaiming_normal kaiming_uniform"
 cores=$(nproc)
 
+# Halving the weights at every round: 50, 25, ... 0.2% of fc's in nine. Conv-2: two of the paper's rounds in one.
+HALVES="--rate-fc 0.5 --rate-out 0.28 --levels 9"
+DOUBLE="--rate-conv 0.19 --rate-fc 0.36 --rate-out 0.19 --levels 8"
+CUSTOM="shape_sign shape_arcsine shape_uniform shape_trunc2 shape_normal shape_laplace shape_t4 orthogonal
+        sparse_50 sparse_90 truncated_glorot torch_default layer_balanced input_aware input_aware_all
+        asymmetric_25 asymmetric_50 xavier_normal@0.1 xavier_normal@0.25 xavier_normal@0.5 xavier_normal@2
+        xavier_normal@4"
+EXPLORE="0 1 2 3 4"            # seeds to look at and choose by
+CONFIRM=$(seq -s ' ' 10 29)    # seeds that nothing was chosen on
+
+halved() { echo "mnist-fc-$1-magnitude-ratefc0.5-rateout0.28-s{seed}"; }  # a run of screen
+
 groups() {  # schemes | seeds | command
+    local fc="prune.py --net fc" halves="prune.py --net fc $HALVES"
     case $1 in
         quick) tour="--data glyphs --preset quick"
-               echo "$SCHEMES|0 1|prune.py --net fc $tour"
+               echo "$SCHEMES|0 1|$fc $tour"
                pair="xavier_normal kaiming_normal"
                echo "$pair|0|prune.py --net conv2 $tour --steps 40 --levels 1" ;;
-        fc)    echo "$SCHEMES|$(seq -s ' ' 0 19)|prune.py --net fc" ;;
-        conv)  echo "$SCHEMES|$(seq -s ' ' 0 7)|prune.py --net conv2"
-               echo "$SCHEMES|$(seq -s ' ' 0 7)|prune.py --net conv" ;;
-        all)   groups fc; groups conv ;;
-        *)     echo "run_all.sh: no grid $1; there are quick, fc, conv, all" >&2; return 2 ;;
+        fc)    echo "$SCHEMES|$CONFIRM|$fc --levels 28" ;;
+        conv)  echo "$SCHEMES|10 11 12|prune.py --net conv2 --epochs 2 $DOUBLE" ;;
+        gpu)   for net in conv2 conv; do echo "$SCHEMES|$(seq -s ' ' 10 17)|prune.py --net $net"; done ;;
+        controls)
+               echo "xavier_normal|$EXPLORE|$fc --levels 15 --one-shot"
+               for control in reinit shuffle random_mask; do
+                   echo "xavier_normal|$EXPLORE|$fc --levels 15 --control $control"
+               done ;;
+        screen) echo "xavier_normal|$EXPLORE|$fc --levels 15"
+                echo $SCHEMES $CUSTOM"|$EXPLORE|$halves" ;;
+        carry) for pruner in random movement filters snip grasp synflow; do
+                   echo "$SCHEMES|$EXPLORE|$halves --pruner $pruner"
+               done
+               echo "$SCHEMES|$EXPLORE|$halves --scope global"
+               echo "$SCHEMES|$EXPLORE|$halves --one-shot" ;;
+        why)   for rewind in signs rescaled; do echo "$SCHEMES|$EXPLORE|$halves --rewind $rewind"; done
+               echo "$SCHEMES input_aware|$EXPLORE|$halves --input unit"
+               echo "$SCHEMES|$EXPLORE|$halves --epochs 12"
+               for other in xavier_uniform kaiming_normal xavier_normal@4; do
+                   echo "$other|$EXPLORE|$halves --masks-from $(halved xavier_normal)"
+                   echo "xavier_normal|$EXPLORE|$halves --masks-from $(halved $other)"
+               done ;;
+        fashion) echo "$SCHEMES|$(seq -s ' ' 10 19)|$halves --data fashion_mnist" ;;
+        all)   for grid in fc screen controls carry why fashion conv; do groups $grid; done ;;
+        *)     echo "run_all.sh: no grid $1; there are quick, fc, conv, gpu, controls, screen, carry, why," \
+                    "fashion, all" >&2; return 2 ;;
     esac
 }
 

@@ -11,11 +11,13 @@ import io
 import json
 import math
 import os
+import platform
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch.nn.utils import prune
@@ -159,11 +161,20 @@ def first_step(config):
 
 def provenance(args, data):
     """What should not change numbers beyond rounding, for a reader who wonders why they changed."""
+    cpu = f"cpu, {torch.backends.cpu.get_cpu_capability()}"
     git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
     return {"commit": subprocess.run(git, capture_output=True, text=True).stdout.strip() or "unknown",
-            "torch": torch.__version__, "threads": args.threads, "data_file": data.file,
-            "device": torch.cuda.get_device_name(args.device) if args.device.type == "cuda" else "cpu",
+            "python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__,
+            "device": torch.cuda.get_device_name(args.device) if args.device.type == "cuda" else cpu,
+            "threads": args.threads, "precision": args.precision, "data_file": data.file,
             "command": " ".join(["python", *sys.argv])}
+
+
+def note(metrics, here):
+    """Add provenance `here` to a run's, with the level it starts at, if it is not that of the level before."""
+    aside = {"level": len(metrics["levels"]), "command": here["command"]}
+    if not metrics["provenance"] or {**metrics["provenance"][-1], **aside} != {**here, **aside}:
+        metrics["provenance"].append({**here, **aside})
 
 
 def replace(path, content):
@@ -242,8 +253,8 @@ def open_run(args, folder, config, data, levels):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel frees it however the process ends
         except BlockingIOError:
             raise SystemExit(f"{folder}: another process is on this run; it was left alone")
-        new = {"config": config, "provenance": provenance(args, data), "levels": []}
-        metrics = check(folder, config) or new
+        metrics = check(folder, config) or {"config": config, "provenance": [], "levels": []}
+        note(metrics, provenance(args, data))
         done = steps * len(metrics["levels"])
         with tqdm(desc=folder.name, total=steps * (levels + 1), initial=done, unit="step", smoothing=0,
                   dynamic_ncols=True, position=int(os.environ.get("BAR", 0)),

@@ -201,12 +201,20 @@ def test_evaluate_is_a_plain_mean(blobs):
     assert accuracy == hits / 300 == correct.sum() / 300 and abs(loss - sum(losses) / 300) < 1e-5
 
 
-def test_a_run_records_what_survival_is_about(run, blobs):
+@pytest.mark.parametrize("control", list(prune.CONTROLS))
+def test_a_run_records_what_survival_is_about(run, blobs, control):
     """Diagnostics from the files of a run: masks of two levels, the draw, the bits."""
-    folder = next(run("--rewind", 7).glob("*"))
+    if control == "none":
+        folder, = run("--rewind", 7).iterdir()
+    else:
+        run()
+        folder, = run("--control", control).glob(f"*-{control}-*")
     metrics = json.loads((folder / "metrics.json").read_text())
     levels = [train.load(folder / f"level_0{k}.pt") for k in range(3)]
-    w0, _ = train.initial(metrics["config"], data.load("mnist", blobs))
+    key = prune.CONTROLS[control].key
+    w0, _ = train.initial(metrics["config"], data.load("mnist", blobs), key)
+    if control == "random_mask":  # drawn afresh from the whole layer
+        levels = [{**level, "from": levels[0]["masks"]} for level in levels]
     for level, record in zip(levels, metrics["levels"]):
         right = np.unpackbits(level["correct"].numpy(), count=300)
         assert right.sum() / 300 == record["test_acc"][-1]
@@ -216,9 +224,19 @@ def test_a_run_records_what_survival_is_about(run, blobs):
         rows = [record["diagnostics"]["layers"][name] for record in metrics["levels"]]
         assert rows[0]["auroc"] is None
         for before, level, row in zip(levels, levels[1:], rows[1:]):
-            alive, dead = w[level["masks"][name]], w[before["masks"][name] & ~level["masks"][name]]
+            choice = level.get("from", before["masks"])[name]
+            alive, dead = w[level["masks"][name]], w[choice & ~level["masks"][name]]
             wins = sum((alive > x).sum().item() + (alive == x).sum().item() / 2 for x in dead)
             assert row["auroc"] == pytest.approx(wins / (len(alive) * len(dead)))
+
+
+def test_provenance_is_noted_once_and_again_where_it_changes():
+    metrics, here = {"provenance": [], "levels": []}, {"commit": "a", "threads": 1, "command": "x"}
+    train.note(metrics, here)
+    metrics["levels"] += [{}, {}]
+    train.note(metrics, here | {"command": "y"})
+    train.note(metrics, here | {"threads": 2})
+    assert metrics["provenance"] == [here | {"level": 0}, here | {"threads": 2, "level": 2}]
 
 
 def content(folder):
@@ -230,7 +248,8 @@ def content(folder):
             metrics = json.loads(blob)
             for level in metrics["levels"]:
                 level.pop("seconds")
-            metrics["provenance"].pop("command")
+            for row in metrics["provenance"]:
+                row.pop("command")
             blob = json.dumps(metrics).encode()
         found[path.name] = hashlib.sha256(blob).hexdigest()
     return found

@@ -139,8 +139,9 @@ def test_the_grid_as_lines(tmp_path):
     copy_of_the_scripts(tmp_path)
     lines = bash(tmp_path, "list", "fc").stdout.splitlines()
     assert len(lines) == len(set(lines)) == 80
-    assert lines[0].endswith("prune.py --net fc --init xavier_normal --seed 0")
-    assert bash(tmp_path, "list", "all").stdout.splitlines()[:80] == lines
+    assert lines[0].endswith("prune.py --net fc --levels 28 --init xavier_normal --seed 10")
+    everything = bash(tmp_path, "list", "all").stdout.splitlines()
+    assert everything[:80] == lines and len(everything) == len(set(everything))
     done = bash(tmp_path, "list", "fcc")
     assert done.returncode != 0 and "no grid fcc" in done.stderr
 
@@ -156,7 +157,7 @@ def test_a_slurm_array_runs_its_own_line(tmp_path):
     echo.write_text('#!/bin/sh\necho "$PWD: $*"\n')
     echo.chmod(0o755)
     env = {"SLURM_SUBMIT_DIR": str(home), "PYTHON": str(echo), "SLURM_ARRAY_TASK_ID": "6"}
-    assert bash(spool, "fc", **env).stdout == f"{home}: prune.py --net fc --init xavier_uniform --seed 1\n"
+    assert bash(spool, "fc", **env).stdout == f"{home}: prune.py --net fc --levels 28 --init xavier_uniform --seed 11\n"
     done = bash(spool, "fc", **{**env, "SLURM_ARRAY_TASK_ID": "81"})
     assert done.returncode == 2 and "no line 81" in done.stderr
 

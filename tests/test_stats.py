@@ -71,8 +71,8 @@ def fake(root, data="mnist", net="fc", init="xavier_normal", pruner="magnitude",
     noise = np.random.default_rng([seed, *init.encode()])
     run = {"config": {"data": data, "net": net, "init": init, "pruner": pruner, "scope": scope, "rewind": "0",
                       "seed": seed, "epochs": 5, "steps": None, "batch": 60, "lr": 0.0012, "looks": LOOKS},
-           "provenance": {"commit": "1a2b3c4", "torch": "2.13.0", "device": "cpu", "threads": 1,
-                          "data_file": None if data == "glyphs" else f"{data}.npz"},
+           "provenance": [{"level": 0, "commit": "1a2b3c4", "torch": "2.13.0", "device": "cpu", "threads": 1,
+                           "data_file": None if data == "glyphs" else f"{data}.npz"}],
            "init": fake_init(net, init, noise),
            "levels": [fake_level(net, scope, number, shift, noise, 4 if number in diverge else LOOKS)
                       for number in range(levels)]}
