@@ -74,6 +74,17 @@ def test_help_has_a_line_for_every_choice(script):
     assert max(map(len, said)) <= 120
 
 
+def test_the_readme_names_every_choice_with_its_reference(script):
+    lines = (ROOT / "README.md").read_text().splitlines()
+    for row in script("inits.py").stdout.split("\n\n")[0].splitlines():
+        assert lines.count(row) == 1, row
+    texts = {name: row.text for table in (prune.PRUNERS, prune.CONTROLS) for name, row in table.items()}
+    texts |= {name: row.__doc__.splitlines()[0] for name, row in prune.REWINDS.items()}
+    for name, text in texts.items():  # `none` is a rewind here, and the absence of a control
+        row = f"| `{name}` | " + text.replace("|", "\\|") + " |"
+        assert lines.count(row) == 1, row
+
+
 def test_a_wrong_input_as_a_person_sees_it(script, tmp_path):
     for words in ("--rate-fc 1.5", "--levels 60"):
         done = script("prune.py", *words.split(), check=False)
