@@ -8,6 +8,7 @@
 Before every level the survivors are reset to their own initial values, or to those of step K (--rewind K):
 Frankle & Carbin 2019 (arXiv 1803.03635), Frankle et al. 2020 (arXiv 1912.05671).
 """
+import sys
 from functools import partial
 from itertools import count
 from typing import Callable, NamedTuple
@@ -320,14 +321,28 @@ def choose(config, data, folder, donor, init, level):
     return next_masks(config, data, state, init, masks, level), masks, state
 
 
-def iterate(args, config, data, folder, donor, metrics, bar):
+def readable(path):
+    """Whether there is such a file as was written; of a damaged one, say that it is made again."""
+    try:
+        return bool(train.load(path))
+    except FileNotFoundError:
+        return False
+    except train.Damaged as damage:
+        print(f"{damage}: it is made again", file=sys.stderr)
+        return False
+
+
+def iterate(args, data, folder, config, metrics, bar):
     """Go on with a run from its last finished level to args.levels."""
+    donor = open_donor(args, config)
     drawn, metrics["init"] = train.initial(config, data, CONTROLS[config["control"] or "none"].key)
-    start = train.first_step(config)
-    if not (folder / "init.pt").exists():
-        walked, _ = train.from_state(config, data, drawn, train.ones(drawn), 0, 0, start, bar)
+    start, underway = train.first_step(config), folder / "underway.pt"
+    if not readable(folder / "init.pt"):
+        walked, _ = train.from_state(config, data, drawn, train.ones(drawn), 0, 0, start, bar, underway)
         train.save(folder / "init.pt", walked)
     init = train.load(folder / "init.pt")
+    while metrics["levels"] and not readable(folder / f"level_{len(metrics['levels']) - 1:02d}.pt"):
+        metrics["levels"].pop()
     for level in range(len(metrics["levels"]), args.levels + 1):
         masks, candidates, scored = choose(config, data, folder, donor, init, level)
         state = REWINDS.get(config["rewind"], rewound)(init, masks, scored) if level else init
@@ -375,14 +390,13 @@ def main():
         return
     if not todo:
         return
-    donors = [open_donor(args, config) for _, config in todo]
+    for _, config in todo:
+        open_donor(args, config)  # before anything is written
     data = train.open_data(args)
     masks = train.ones(train.initial(todo[0][1], data)[0])
     if min(survivors(masks, todo[0][1], args.levels).values()) == 0:
         raise SystemExit(f"--levels {args.levels} leaves a layer without weights: choose fewer")
-    for (folder, config), donor in zip(todo, donors):
-        with train.open_run(args, folder, config, data, args.levels) as (metrics, bar):
-            iterate(args, config, data, folder, donor, metrics, bar)
+    train.each_run(args, todo, data, args.levels, partial(iterate, args, data))
 
 
 if __name__ == "__main__":

@@ -90,8 +90,8 @@ lines=$(todo "$grid" 2> /dev/null)
 left=$(printf '%s' "$lines" | grep -c . || true)
 echo "grid $grid: $((all - left)) of $all runs are finished, $left to do, $JOBS at a time"
 failed=0
-# BAR: each process draws its progress bar on a line of its own
+# BAR: each process draws its progress bar on a line of its own; 75: the run is in another process's hands
 printf '%s' "$lines" |
-    xargs -r -d '\n' -P "$JOBS" --process-slot-var=BAR -I{} sh -c '{} || exit 1' || failed=1
+    xargs -r -d '\n' -P "$JOBS" --process-slot-var=BAR -I{} sh -c '{} || [ $? -eq 75 ] || exit 1' || failed=1
 $PYTHON plot.py
 exit $failed

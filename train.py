@@ -12,9 +12,11 @@ import json
 import math
 import os
 import platform
+import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +37,20 @@ PRESETS = {
     "paper": {"epochs": None, "levels": 20, "looks": 2},
 }
 CURVES = ("step", "train_loss", "val_loss", "val_acc", "test_loss", "test_acc")
+SAVE = 60  # seconds of training between two saves of a level under way
+BUSY = 75  # exit code where all that is left to do is in other processes' hands: EX_TEMPFAIL of sysexits.h
+
+
+class Damaged(Exception):
+    """A file that can't be what was written to it."""
+
+
+class Busy(Exception):
+    """Another process holds the lock of a run."""
+
+
+class Stopped(KeyboardInterrupt):
+    """SIGINT or SIGTERM, whose number is the argument."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -198,13 +214,19 @@ def save(path, value):
 
 
 def load(path):
-    """What `save` wrote; one sentence where it can't be read."""
+    """What `save` wrote. Raises FileNotFoundError, or Damaged: every byte of a .pt that counts is under a
+    checksum of its zip archive, which torch.load does not look at."""
     try:
         if path.suffix == ".json":
             return json.loads(path.read_bytes())
-        return torch.load(path, weights_only=True)
-    except Exception as error:
-        raise SystemExit(f"{path} is damaged ({type(error).__name__}): delete its folder and run again")
+        with zipfile.ZipFile(path) as archive:
+            if archive.testzip():
+                raise Damaged("checksum")
+        return torch.load(path, weights_only=True, map_location="cpu")
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # what a reader raises on any bytes at all is in no list
+        raise Damaged(f"{path} is damaged ({type(error).__name__})")
 
 
 def check(folder, config):
@@ -252,7 +274,7 @@ def open_run(args, folder, config, data, levels):
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel frees it however the process ends
         except BlockingIOError:
-            raise SystemExit(f"{folder}: another process is on this run; it was left alone")
+            raise Busy(f"{folder}: another process is on this run; it was left alone")
         metrics = check(folder, config) or {"config": config, "provenance": [], "levels": []}
         note(metrics, provenance(args, data))
         done = steps * len(metrics["levels"])
@@ -260,6 +282,20 @@ def open_run(args, folder, config, data, levels):
                   dynamic_ncols=True, position=int(os.environ.get("BAR", 0)),
                   disable=not sys.stderr.isatty()) as bar:
             yield metrics, bar
+
+
+def each_run(args, todo, data, levels, work):
+    """Do work(folder, config, metrics, bar) in every open_run of `todo`; leave the busy ones and say so."""
+    code = 0
+    for folder, config in todo:
+        try:
+            with open_run(args, folder, config, data, levels) as (metrics, bar):
+                work(folder, config, metrics, bar)
+        except Busy as busy:
+            print(busy, file=sys.stderr)
+            code = BUSY
+    if code:
+        sys.exit(code)
 
 
 def tensorboard(folder, record):
@@ -290,62 +326,107 @@ def evaluate(model, x, y, chunk=60):
     return loss.item() / len(y), correct.sum().item() / len(y), correct
 
 
-def adam(parameters, lr):
-    """A fresh Adam as a function of the gradients: torch.optim.Adam's own step without the class around it,
-    whose bookkeeping costs a small network as much again."""
-    first, second = ([torch.zeros_like(p) for p in parameters] for _ in range(2))
-    steps = [torch.zeros((), device=p.device) for p in parameters]
-    betas = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0}
-
-    @torch.no_grad()
-    def step(gradients):
-        # the fused kernel reads memory in order and never asks whether the strides of the two agree
-        gradients = [g if g.stride() == p.stride() else torch.empty_like(p).copy_(g)
-                     for g, p in zip(gradients, parameters)]
-        functional_adam(parameters, gradients, first, second, [], steps, lr=lr, **betas, amsgrad=False,
-                        maximize=False, fused=True)
-    return step
+def moments(parameters):
+    """Adam's state before its first step."""
+    return {"first": [torch.zeros_like(p) for p in parameters],
+            "second": [torch.zeros_like(p) for p in parameters],
+            "steps": [torch.zeros((), device=p.device) for p in parameters]}
 
 
-def train(model, masks, data, config, level, start, stop, bar):
+@torch.no_grad()
+def adam(parameters, gradients, first, second, steps, lr):
+    """A step of Adam in place: torch.optim.Adam's own without the class around it, whose bookkeeping costs a
+    small network as much again."""
+    # the fused kernel reads memory in order and never asks whether the strides of the two agree
+    gradients = [g if g.stride() == p.stride() else torch.empty_like(p).copy_(g)
+                 for g, p in zip(gradients, parameters)]
+    functional_adam(parameters, gradients, first, second, [], steps, lr=lr, beta1=0.9, beta2=0.999, eps=1e-8,
+                    weight_decay=0.0, amsgrad=False, maximize=False, fused=True)
+
+
+@contextlib.contextmanager
+def held():
+    """Within this, SIGINT and SIGTERM are put into a list, which is given; at its end the first one acts."""
+    came, numbers = [], (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda number, _: came.append(number)) for number in numbers]
+    try:
+        yield came
+    finally:
+        for number, handler in zip(numbers, before):
+            signal.signal(number, handler)
+    if came:
+        signal.raise_signal(came[0])
+
+
+def pick_up(path, part, now):
+    """Bring `now`, a level's state in memory, to what `path` holds of the same `part` of a run, if it does."""
+    try:
+        there = load(path)
+    except FileNotFoundError:
+        return
+    except Damaged as damage:
+        print(f"{damage}: the level starts again", file=sys.stderr)
+        return
+    if there["part"] != part:
+        return
+    for key, value in now["tensors"].items():
+        for own, saved in zip(value, there["tensors"][key]):
+            own.copy_(saved)
+    now.update({key: there[key] for key in ("step", "last", "curves")})
+
+
+def train(model, masks, data, config, level, start, stop, bar, path=None):
     """Train `model` on steps [start, stop) of a level with a fresh Adam: {name of CURVES: an entry a look},
     and "correct", which test images the last look found right, (N,) bool.
 
     Only what `masks` ({layer: 0/1 float tensor}) keeps gets a gradient, so that weights outside them, which
-    start at 0, stay exactly 0. A loss that is no number ends the training at that look, as None.
+    start at 0, stay exactly 0. A loss that is no number ends the training at that look, as None. What has
+    been done is saved to `path` every SAVE seconds and at a signal, and picked up from there.
     """
     looks = max(1, round(config["looks"] * (stop - start) / steps_an_epoch(config, data)))
     at = {stop - (stop - start) * i // looks for i in range(looks)}
-    curves = {name: [] for name in CURVES}
     names, parameters = zip(*model.named_parameters())
     pruned = {f"{name}.weight": mask for name, mask in masks.items() if not mask.all()}
     masked = [(i, pruned[name]) for i, name in enumerate(names) if name in pruned]
-    optimize = adam(parameters, config["lr"])
     precision = cast(config, data.x_train.device)
-    total, last = torch.zeros((), device=data.x_train.device), start
-    batches = datasets.batches(data, config["seed"], level, config["batch"], start, stop)
-    for step, (x, y) in enumerate(batches, start + 1):
-        with precision:
-            logits = model(x)
-        loss = F.cross_entropy(logits.float(), y)  # nats
-        gradients = torch.autograd.grad(loss, parameters)
-        for i, mask in masked:
-            gradients[i].mul_(mask)
-        optimize(gradients)
-        total += loss.detach()
-        if step in at:
+    optimizer, total = moments(parameters), torch.zeros((), device=data.x_train.device)
+    now = {"part": [level, start, stop], "step": start, "last": start,  # the step and the look last done
+           "curves": {name: [] for name in CURVES},
+           "tensors": {"weights": [p.detach() for p in parameters], **optimizer, "total": [total]}}
+    if path:
+        pick_up(path, now["part"], now)
+    curves, correct, due = now["curves"], None, time.monotonic() + SAVE
+    bar.update(now["last"] - start)
+    batches = datasets.batches(data, config["seed"], level, config["batch"], now["step"], stop)
+    with held() as signals:
+        for step, (x, y) in enumerate(batches, now["step"] + 1):
             with precision:
-                *val, _ = evaluate(model, data.x_val, data.y_val)
-                *test, curves["correct"] = evaluate(model, data.x_test, data.y_test)
-            look = (step, total.item() / (step - last), *val, *test)
-            for name, value in zip(CURVES, look):
-                curves[name].append(value if math.isfinite(value) else None)
-            bar.set_postfix_str(f"val {look[3]:.2%}", refresh=False)
-            bar.update(step - last)
-            total, last = torch.zeros_like(total), step
-            if None in (curves["train_loss"][-1], curves["val_loss"][-1]):
+                logits = model(x)
+            loss = F.cross_entropy(logits.float(), y)  # nats
+            gradients = torch.autograd.grad(loss, parameters)
+            for i, mask in masked:
+                gradients[i].mul_(mask)
+            adam(parameters, gradients, **optimizer, lr=config["lr"])
+            total += loss.detach()
+            if step in at:
+                with precision:
+                    *val, _ = evaluate(model, data.x_val, data.y_val)
+                    *test, correct = evaluate(model, data.x_test, data.y_test)
+                look = (step, total.item() / (step - now["last"]), *val, *test)
+                for name, value in zip(CURVES, look):
+                    curves[name].append(value if math.isfinite(value) else None)
+                bar.set_postfix_str(f"val {look[3]:.2%}", refresh=False)
+                bar.update(step - now["last"])
+                total.zero_()
+                now["last"] = step
+                if None in (curves["train_loss"][-1], curves["val_loss"][-1]):
+                    break
+            if path and step < stop and (signals or time.monotonic() > due):
+                save(path, {**now, "step": step})
+                due = time.monotonic() + SAVE
+            if signals:
                 break
-    return curves
+    return {**curves, "correct": correct}
 
 
 def masked(config, data, state, masks):
@@ -361,14 +442,15 @@ def masked(config, data, state, masks):
     return model.to(data.x_train.device, memory_format=torch.channels_last)  # of the convolutions
 
 
-def from_state(config, data, state, masks, level, start, stop, bar):
-    """Train a fresh network from `state` under `masks` on steps [start, stop): (its state, its curves)."""
+def from_state(config, data, state, masks, level, start, stop, bar, path=None):
+    """Train a fresh network from `state` under `masks` on steps [start, stop), or what is left of them by
+    `path`: (its state, its curves)."""
     model = masked(config, data, state, masks)
     floats = {name: torch.empty_like(layer.weight).copy_(masks[name])
               for name, layer in models.layers(model).items()}
     if config["precision"] == "fp32":
         models.sparsify(model, masks)
-    curves = train(model, floats, data, config, level, start, stop, bar)
+    curves = train(model, floats, data, config, level, start, stop, bar, path)
     models.densify(model)
     return {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}, curves
 
@@ -384,7 +466,8 @@ def run_level(args, config, data, folder, metrics, state, masks, diagnose, bar):
     percent = f"{100 * sum(kept.values()) / sum(size.values()):.3g}% of weights"
     bar.set_description(f"{folder.name} level {level}, {percent}")
     start, stop, network = first_step(config), budget(config, data), masked(config, data, state, masks)
-    state, curves = from_state(config, data, state, masks, level, start, stop, bar)
+    underway = folder / "underway.pt"
+    state, curves = from_state(config, data, state, masks, level, start, stop, bar, underway)
     correct = models.correct_bits(curves.pop("correct"))
     record = {"level": level, "kept": kept, "size": size, **curves,
               "diverged": None in curves["train_loss"] + curves["val_loss"],
@@ -395,6 +478,7 @@ def run_level(args, config, data, folder, metrics, state, masks, diagnose, bar):
     save(folder / f"level_{level:02d}.pt", {"state": state, "masks": masks, "correct": correct})
     metrics["levels"].append(record)
     save(folder / "metrics.json", metrics)
+    underway.unlink(missing_ok=True)
     if args.tensorboard:
         tensorboard(folder, record)
     if bar.disable:
@@ -416,15 +500,25 @@ def ones(state):
             if name.endswith(".weight")}
 
 
+def stop(number, frame):
+    raise Stopped(number)
+
+
 def at_the_door(main):
-    """Run a script's `main`; what the machine refuses is one sentence, and Ctrl-C is exit code 130."""
+    """Run a script's `main`; what the machine refuses is one sentence, and a signal exit code 128 + its number."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
     try:
         main()
+    except Damaged as damage:
+        raise SystemExit(f"{damage}: delete its folder and run again")
+    except FileNotFoundError as error:
+        raise SystemExit(f"{error.filename} is gone: delete its folder and run again")
     except OSError as error:
         raise SystemExit(f"cannot write {error.filename}: {error.strerror}; choose another --out")
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from the last finished level", file=sys.stderr)
-        sys.exit(130)
+    except Stopped as stopped:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        sys.exit(128 + stopped.args[0])
 
 
 def main():
@@ -433,11 +527,12 @@ def main():
     args = parse(parser)
     todo = unfinished(args, "none", levels=0)
     data = open_data(args) if todo else None
-    for folder, config in todo:
-        with open_run(args, folder, config, data, levels=0) as (metrics, bar):
-            state, metrics["init"] = initial(config, data)
-            diagnose = functools.partial(models.record, state, None)
-            run_level(args, config, data, folder, metrics, state, ones(state), diagnose, bar)
+
+    def work(folder, config, metrics, bar):
+        state, metrics["init"] = initial(config, data)
+        diagnose = functools.partial(models.record, state, None)
+        run_level(args, config, data, folder, metrics, state, ones(state), diagnose, bar)
+    each_run(args, todo, data, 0, work)
 
 
 if __name__ == "__main__":
