@@ -1,7 +1,12 @@
-"""Draws every figure and table from runs/*/metrics.json: python plot.py [--runs runs] [--figures figures]"""
+"""Draws every figure and table from the metrics of runs.
+
+    python plot.py                          each group of runs in runs/
+    python plot.py --runs results --study   the figures of the report
+"""
 import argparse
 import functools
 import itertools
+import json
 import math
 import os
 import sys
@@ -57,8 +62,12 @@ def panels(count, columns, width, height, **how):
 
 
 def finish(figure, group, says, keyed=None):
-    """Adds the caption below and, above, the legend of one of the axes."""
-    width, caption = figure.get_figwidth(), f"{stats.describe(group.schemes)} {says}"
+    """Adds the caption below, with what was run, and, above, the legend of one of the axes."""
+    return captioned(figure, f"{stats.describe(group.schemes)} {says}", keyed)
+
+
+def captioned(figure, caption, keyed=None):
+    width = figure.get_figwidth()
     figure.supxlabel(textwrap.fill(caption, int(width * 14)), x=0.01, ha="left", fontsize=9, color="0.25")
     if keyed:
         handles, labels = keyed.get_legend_handles_labels()
@@ -221,6 +230,245 @@ FIGURES = {**{name: functools.partial(curves, rows) for name, rows in CURVES.ite
 TABLES = {"csv": stats.comma, "md": stats.markdown}
 
 
+# ---- figures of the report: of all groups, {group: {scheme: runs}}; None where nothing of it has been run
+
+def density_axis(axis, low, label):
+    axis.set(xscale="log", xlim=(112, low), xlabel="weights remaining (%)", ylabel=label)
+    plain_ticks(axis.xaxis, low)
+
+
+def tradeoff(groups):
+    """Accuracy against density, a row a network: from dense to where it matters, and the tail."""
+    found = list(stats.studies(groups))
+    if not found:
+        return None
+    figure, axes = panels(2 * len(found), 2, 6, 3.9)
+    for number, (name, study, schemes, _) in enumerate(found):
+        drawn = {init: stats.matrix(schemes[init], stats.early_test_acc)
+                 for init in stats.STANDARD if init in schemes}
+        best = max(np.nanmax(stats.summary(100 * values).mean) for _, values in drawn.values())
+        dense = min(100 * np.nanmean(values[:, 0]) for _, values in drawn.values())
+        for axis, tail in zip(axes[2 * number:], (False, True)):
+            for init, (density, values) in drawn.items():
+                mean, style = stats.summary(100 * values), STYLES[init]
+                axis.plot(100 * density, mean.mean, label=init, ms=4, **style)
+                axis.fill_between(100 * density, mean.low, mean.high, color=style["color"], lw=0, alpha=0.15)
+            axis.axhline(dense, color="0.5", ls=":", lw=1)
+            low = 80 * min(np.nanmin(density) for density, _ in drawn.values())
+            density_axis(axis, low, "test accuracy (%)")
+            axis.set_title(f"{name}, n = {max(len(values) for _, values in drawn.values())}"
+                           + (", upper end" if not tail else ""))
+            if not tail:
+                axis.set_ylim(dense - 1.5, best + 0.3 * (best - dense) + 0.1)
+    return captioned(figure, "Test accuracy at the step of the least validation loss. Line: mean; band: its 95% t "
+                     "interval over seeds; dotted: the lowest of the schemes' dense means.", axes[0])
+
+
+def differences(groups):
+    """Paired differences against Xavier normal at every density; the planned contrasts as intervals."""
+    found = list(stats.studies(groups))
+    if not found:
+        return None
+    figure, axes = panels(2 * len(found), 2, 6, 3.9)
+    for number, (name, study, schemes, bounds) in enumerate(found):
+        left, right = axes[2 * number:2 * number + 2]
+        accuracy = {init: {run["config"]["seed"]: run["levels"] for run in schemes.get(init, [])}
+                    for init in stats.STANDARD}
+        for shift, init in enumerate(stats.STANDARD[1:]):
+            seeds = sorted(set(accuracy[init]) & set(accuracy["xavier_normal"]))
+            pairs = [zip(accuracy[init][seed], accuracy["xavier_normal"][seed]) for seed in seeds]
+            gaps = [[100 * (stats.early_test_acc(b) - stats.early_test_acc(a)) for b, a in pair]
+                    for pair in pairs]
+            length = min(map(len, gaps), default=0)
+            if not length:
+                continue
+            mean = stats.summary(np.array([gap[:length] for gap in gaps]))
+            x = [100 * stats.density(level) for level in accuracy[init][seeds[0]][:length]]
+            x = np.array(x) * (1 + 0.03 * (shift - 1))
+            left.errorbar(x, mean.mean, (mean.mean - mean.low, mean.high - mean.mean), label=init, ms=3.5, lw=1,
+                          elinewidth=0.8, **STYLES[init])
+        left.axhspan(-study.margin, study.margin, color="0.85", lw=0, zorder=0)
+        density_axis(left, 80 * min(stats.matrix(schemes["xavier_normal"], stats.density)[0]), "points")
+        left.set_title(f"{name}: less xavier_normal")
+        rows = [(f"{label.split(':')[0]}, {stats.span(pair)}",
+                 stats.paired(stats.by_scheme(schemes, pair), weights))
+                for pair in bounds for label, weights in stats.CONTRASTS.items()]
+        rows = [(label, d) for label, d in rows if len(d) > 1][::-1]
+        for height, (label, d) in enumerate(rows):
+            low, high = stats.interval(d)
+            right.plot([low, high], [height] * 2, color="#0072B2", lw=2)
+            right.plot(d, np.full(len(d), height + 0.22), ".", color="0.6", ms=3)
+            right.plot(d.mean(), height, "o", color="#0072B2")
+        right.axvspan(-study.margin, study.margin, color="0.85", lw=0, zorder=0)
+        right.axvline(0, color="0.5", lw=1)
+        right.set(yticks=range(len(rows)), yticklabels=[label for label, _ in rows], xlabel="points",
+                  title=f"planned contrasts, n = {max((len(d) for _, d in rows), default=0)}")
+    return captioned(figure, "Left: paired differences by seed, mean and 95% t interval at each density, nudged "
+                     "sideways. Right: contrasts on the area under accuracy, mean and 95% interval, dots: seeds. "
+                     "Grey: the equivalence margin.", axes[0])
+
+
+def heat(groups):
+    """Scheme by pruning method: area under accuracy, coloured by its difference from the row's mean."""
+    rows = {}
+    for name, group in stats.METHODS.items():
+        schemes = {init: [run for run in runs if run["config"]["seed"] < 10]
+                   for init, runs in groups.get(group, {}).items()}
+        found = stats.by_scheme(schemes, (0.5, stats.TAIL[1]))
+        if any(found.values()):
+            rows[name] = {init: np.mean(list(seeds.values())) for init, seeds in found.items() if seeds}
+    inits = [*stats.STANDARD, *(init for init in stats.finalists(groups)[0]
+                                if sum(init in row for row in rows.values()) > 1)]
+    rows = {name: row for name, row in rows.items() if set(stats.STANDARD) <= set(row)}
+    if not rows:
+        return None
+    cells = np.array([[row.get(init, np.nan) for init in inits] for row in rows.values()])
+    gaps = cells - np.nanmean(cells, 1, keepdims=True)
+    figure, (axis,) = panels(1, 1, 9, 0.55 * len(rows) + 1.8)
+    shown = axis.imshow(gaps, cmap="RdBu", norm=matplotlib.colors.SymLogNorm(0.2, vmin=-10, vmax=10),
+                        aspect="auto")
+    for (row, column), value in np.ndenumerate(cells):
+        if np.isfinite(value):
+            dark = abs(gaps[row, column]) > 3
+            axis.text(column, row, f"{value:.2f}\n{gaps[row, column]:+.2f}", ha="center", va="center", fontsize=9,
+                      color="white" if dark else "black")
+    axis.set(xticks=range(len(inits)), yticks=range(len(rows)), yticklabels=list(rows))
+    axis.set_xticklabels(inits, rotation=20, ha="right")
+    axis.grid(False)
+    figure.colorbar(shown, label="points from the row's mean", ticks=[-10, -1, 0, 1, 10])
+    n = max(len(found) for found in stats.by_scheme(groups.get(stats.HALVED, {}), (0.5, 0.0021)).values())
+    return captioned(figure, "MNIST, fc, half of the weights a round: area under test accuracy at early stop from "
+                     f"50 to 0.2% in points, and its distance from the row's mean. Up to {n} seeds, exploratory.")
+
+
+def doses(groups):
+    """Area against gain and against kurtosis, upper range and tail."""
+    schemes = {init: [run for run in runs if run["config"]["seed"] < 10]
+               for init, runs in groups.get(stats.HALVED, {}).items()}
+    gains = {"xavier_normal": 1, **{init: float(init.split("@")[1]) for init in schemes if "@" in init}}
+    kurtosis = {"shape_sign": 1, "shape_arcsine": 1.5, "shape_uniform": 1.8, "shape_trunc2": 2.37,
+                "shape_normal": 3, "shape_laplace": 6, "shape_t4": 12}
+    if not set(gains) & set(schemes) or not set(kurtosis) & set(schemes):
+        return None
+    figure, axes = panels(4, 2, 5.5, 3.4)
+    ranges = [(1, stats.TAIL[0]), stats.TAIL]
+    for index, (dose, label) in enumerate(((gains, "gain on Xavier normal's weights"),
+                                           (kurtosis, "kurtosis of the weights, at Xavier's variance"))):
+        for axis, bounds in zip(axes[index::2], ranges):
+            found = {init: seeds for init, seeds in stats.by_scheme(schemes, bounds).items() if init in dose}
+            order = sorted((init for init in found if found[init]), key=dose.get)
+            values = np.full((max(map(len, found.values())), len(order)), np.nan)
+            for column, init in enumerate(order):
+                values[:len(found[init]), column] = list(found[init].values())
+            mean, x = stats.summary(values), [dose[init] for init in order]
+            axis.plot(x, values.T, ".", color="0.6", ms=4)
+            axis.errorbar(x, mean.mean, (mean.mean - mean.low, mean.high - mean.mean), fmt="o-", color="#0072B2",
+                          capsize=3)
+            axis.set(xscale="log", xlabel=label, ylabel=f"area, {stats.span(bounds)} (%)")
+            ticks = {tick: f"{tick:g}" for tick in x} | ({12: "t4: inf"} if dose is kurtosis else {})
+            axis.set_xticks(list(ticks), labels=list(ticks.values()))
+            axis.set_xticks([], minor=True)
+    return captioned(figure, "MNIST, fc, half of the weights a round: area under test accuracy at early stop. "
+                     f"Circle: mean and 95% t interval over n = {len(values)} seeds (dots). Exploratory.")
+
+
+def mechanism(groups):
+    """What survival has to do with the initial weight, and the signal at a level's start."""
+    found = next((row for row in stats.studies(groups)), None)
+    if not found:
+        return None
+    name, study, schemes, _ = found
+
+    def of_layer(key, layer):
+        return lambda level: stats.number(level["diagnostics"]["layers"][layer][key])
+
+    def of_level(key):
+        return lambda level: stats.number(level["diagnostics"][key])
+    names = list(next(iter(schemes.values()))[0]["levels"][0]["size"])
+    rows = [*((f"{layer}: eps, 1 if |w0| decides survival", of_layer("eps", layer)) for layer in names[:3]),
+            *((f"{layer}: AUROC of |w0| for survival", of_layer("auroc", layer)) for layer in names[:3]),
+            ("fc1: rms w0 / rms move of survivors", of_layer("rho", names[0])),
+            ("gradient norm at the start", of_level("gradient_norm")),
+            ("share of fc1 on always-dark pixels", of_level("dark_share")),
+            ("least inputs of a class", of_level("least_class_inputs")),
+            ("weights on a path / all weights", of_level("effective_density")),
+            ("std of logits at the start", of_level("logit_std"))]
+    figure, axes = panels(len(rows), 3, 4, 2.9)
+    for axis, (label, quantity) in zip(axes, rows):
+        for init in filter(schemes.get, stats.STANDARD):
+            density, values = stats.matrix(schemes[init], quantity)
+            mean = stats.summary(values)
+            axis.plot(100 * density, mean.mean, label=init, ms=2.5, lw=1.2, **STYLES[init])
+            axis.fill_between(100 * density, mean.low, mean.high, color=STYLES[init]["color"], lw=0, alpha=0.15)
+        density_axis(axis, 80 * np.nanmin(density), "")
+        axis.xaxis.set_ticks([100, 10, 1, 0.2] if np.nanmin(density) < 0.01 else [100, 20, 5],
+                             labels=["100", "10", "1", "0.2"] if np.nanmin(density) < 0.01 else ["100", "20", "5"])
+        axis.set_title(label, fontsize=10)
+        if label.startswith(("weights", "gradient", "std", "fc1: rms")):
+            axis.set_yscale("log")
+    return captioned(figure, f"{name}, mean and 95% t interval over seeds, by level.", axes[0])
+
+
+def controlled(groups):
+    """The ticket against its controls."""
+    figure, (axis,) = panels(1, 1, 8, 4.5)
+    looks = itertools.cycle(itertools.product(("-", "--"), ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000")))
+    for (name, group), (line, color) in zip(stats.CONTROLLED.items(), looks):
+        runs = [run for run in groups.get(group, {}).get("xavier_normal", []) if run["config"]["seed"] < 10]
+        if not runs:
+            plt.close(figure)
+            return None
+        density, values = stats.matrix(runs, stats.early_test_acc)
+        mean = stats.summary(100 * values)
+        axis.plot(100 * density, mean.mean, ls=line, color=color, marker="o", ms=4, label=f"{name} (n = {len(runs)})")
+        axis.fill_between(100 * density, mean.low, mean.high, color=color, lw=0, alpha=0.15)
+    density_axis(axis, 80 * np.nanmin(density), "test accuracy at early stop (%)")
+    axis.set_ylim(np.nanmin(mean.mean) - 4, None)
+    axis.legend(fontsize=9)
+    return captioned(figure, "MNIST, fc, Xavier normal, 20% a round. Band: 95% t interval over seeds.")
+
+
+def earlier(groups):
+    """The earlier study's true test accuracies beside this one's, LeNet-300-100 on MNIST."""
+    table = json.loads((Path(__file__).parent / "report" / "earlier-study.json").read_text())["table"]
+    schemes = stats.since(groups.get(stats.FULL, {}), 10)
+    if not schemes:
+        return None
+    figure, axes = panels(2, 2, 6, 4.2, sharey=True)
+    for init in stats.STANDARD:
+        row = table[f"lenet {init.replace('_', '-')}"]
+        mean, half = np.array(row["mean"]), np.array(row["sd"]) * stats.t_quantile(row["n"] - 1) / row["n"] ** 0.5
+        x = 100 * 0.8 ** np.arange(len(mean))
+        axes[0].plot(x, mean, label=init, ms=4, **STYLES[init])
+        axes[0].fill_between(x, mean - half, mean + half, color=STYLES[init]["color"], lw=0, alpha=0.15)
+        if init in schemes:
+            density, values = stats.matrix(schemes[init], stats.final_test_acc)
+            own = stats.summary(100 * values)
+            axes[1].plot(100 * density, own.mean, ms=4, **STYLES[init])
+            axes[1].fill_between(100 * density, own.low, own.high, color=STYLES[init]["color"], lw=0, alpha=0.15)
+    for axis, title in zip(axes, (f"earlier study, n = {row['n']}: one reset for all", "here: each to its own draw")):
+        density_axis(axis, 1.1, "test accuracy at a level's end (%)" if axis is axes[0] else "")
+        axis.set(title=title, ylim=(86, 98.6))
+    return captioned(figure, "Left: stfwn/neural-network-pruning (2020), test accuracy from its logs, 20% a round in "
+                     "every layer; all arms were reset to PyTorch's default weights. Right: this study, 20%, output "
+                     "layer 10%. Mean and 95% t interval.", axes[0])
+
+
+def looking(groups):
+    """Where the first layer's survivors look, at about 1%."""
+    schemes = {init: runs for init, runs in stats.since(groups.get(stats.FULL, {}), 10).items()
+               if init in stats.STANDARD}
+    if not schemes:
+        return None
+    runs = sum(schemes.values(), [])
+    return inputs(Group(stats.FULL, schemes, runs, runs[0]["config"], STYLES, None))
+
+
+STYLES = scheme_styles(())
+STUDY = {"tradeoff": tradeoff, "differences": differences, "heat": heat, "doses": doses, "mechanism": mechanism,
+         "controls": controlled, "earlier": earlier, "inputs": looking}
+
+
 def write(path, save):
     """Has a temporary file saved, then puts it in its place."""
     temporary = path.with_name(path.name + ".tmp")
@@ -241,11 +489,22 @@ def draw(group, folder):
         write(folder / f"{group.name}-table.{kind}", lambda file: file.write_text(text))
 
 
+def draw_study(groups, folder):
+    for name, function in STUDY.items():
+        figure = function(groups)
+        if figure:
+            write(folder / f"study-{name}.png", lambda file: figure.savefig(file, format="png"))
+            plt.close(figure)
+        else:
+            print(f"study-{name}: not run yet", file=sys.stderr)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", default="runs", help="folder of runs")
     parser.add_argument("--figures", default="figures", help="folder to write to")
     parser.add_argument("--data-dir", default=os.environ.get("DATA_DIR", "data"), help="folder of <name>.npz")
+    parser.add_argument("--study", action="store_true", help="draw the figures of the report, over all groups")
     args = parser.parse_args()
     runs = [run for run in stats.read(args.runs) if run["levels"]]
     if not runs:
@@ -255,8 +514,13 @@ def main():
     styles = scheme_styles(run["config"]["init"] for run in runs)
     try:
         Path(args.figures).mkdir(parents=True, exist_ok=True)
+        if args.study:
+            return draw_study(stats.groups(runs), Path(args.figures))
         for name, schemes in stats.groups(runs).items():
             runs = sum(schemes.values(), [])
+            for what, values in stats.mixed(runs).items():
+                each = ", ".join(f"{value} ({count} runs)" for value, count in values.items())
+                print(f"{name}: the lines mix {what}: {each}.", file=sys.stderr)
             draw(Group(name, schemes, runs, runs[0]["config"], styles, args.data_dir), Path(args.figures))
     except OSError as error:
         raise SystemExit(f"Cannot write to {args.figures} ({error}): name another folder with --figures.")

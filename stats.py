@@ -1,8 +1,18 @@
-"""Numbers and tables from runs: python -c "import stats; print(*stats.groups(stats.read('runs')))"."""
+"""Numbers from runs: curves and their areas, paired tests, intervals, the verdict tables of the study.
+
+    python stats.py results              the tables, as Markdown
+    python stats.py --keep runs results  copy the metrics of runs into results/, compressed
+"""
+import argparse
 import functools
+import gzip
 import json
-from collections import namedtuple
+import math
+import os
+import zlib
+from collections import Counter, namedtuple
 from pathlib import Path
+from statistics import NormalDist
 
 import numpy as np
 
@@ -17,24 +27,36 @@ Summary = namedtuple("Summary", "mean sd median n low high")    # each (L,); low
 
 
 def read(root):
-    """Every run under a folder, by name: what <root>/<name>/metrics.json holds, and "name"."""
-    paths = sorted(Path(root).glob("*/metrics.json"))
+    """Every run under a folder, by name: what <root>/<name>/metrics.json or <root>/<name>.json.gz holds, and
+    "name"."""
+    paths = sorted([*Path(root).glob("*/metrics.json"), *Path(root).glob("*.json.gz")])
     if not paths:
         raise SystemExit(f"No runs in {root}: make some first, as in `python prune.py --net fc`.")
     return [read_one(path) for path in paths]
 
 
+def keep(runs, root):
+    """Write the metrics of every run under `runs` into `root`; equal metrics give equal bytes."""
+    Path(root).mkdir(parents=True, exist_ok=True)
+    for path in sorted(Path(runs).glob("*/metrics.json")):
+        read_one(path)
+        partial = Path(root, f"{path.parent.name}.json.gz.tmp")
+        partial.write_bytes(gzip.compress(path.read_bytes(), mtime=0))
+        os.replace(partial, partial.with_suffix(""))
+
+
 def read_one(path):
     try:
-        run = json.loads(path.read_text())
+        run = json.loads(gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_text())
         absent = {key for key in NEEDED["run"] if key not in run}
         absent = absent or {key for key in NEEDED["config"] if key not in run["config"]}
         absent = absent or {key for level in run["levels"] for key in NEEDED["level"] if key not in level}
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, EOFError, zlib.error, ValueError, TypeError) as error:
         raise SystemExit(f"{path} is not a run's metrics ({error}): move its folder away and run it again.")
     if absent:
         raise SystemExit(f"{path} lacks {', '.join(sorted(absent))}: move its folder away and run it again.")
-    return {**run, "name": path.parent.name}
+    name = path.name.removesuffix(".json.gz") if path.suffix == ".gz" else path.parent.name
+    return {**run, "name": name}
 
 
 def group_name(run):
@@ -53,6 +75,15 @@ def groups(runs):
     return dict(sorted(found.items()))
 
 
+def mixed(runs):
+    """{what: {value: number of runs}} of commit, precision and preset, where the runs differ in it."""
+    found = {"commits": Counter("+".join(dict.fromkeys(row["commit"] for row in run["provenance"]))
+                                for run in runs)}
+    for key in ("precision", "preset"):
+        found[f"{key}s"] = Counter(run["config"].get(key) for run in runs)
+    return {what: dict(values) for what, values in found.items() if len(values) > 1}
+
+
 def rank(init):
     """Sorts schemes: the standard ones in their order, then the others by name."""
     return (STANDARD.index(init) if init in STANDARD else len(STANDARD), init)
@@ -67,6 +98,11 @@ def entry(values, index):
     """values[index], NaN where that is null or was not reached."""
     found = values[index:][:1]
     return NAN if found in ([], [None]) else found[0]
+
+
+def number(value):
+    """A number of metrics.json, NaN for its null."""
+    return NAN if value is None else value
 
 
 def early_stop(level):
@@ -124,17 +160,26 @@ def picked(runs, wanted):
 
 
 @functools.cache
-def t_quantile(df, confidence=0.95):
-    """t with P(|T| < t) = confidence. With T = sqrt(df) tan(a), a has a density of cos(a) ** (df - 1)."""
+def t_mass(angle, df):
+    """The integral of cos(a) ** (df - 1) from 0 to angle: with T = sqrt(df) tan(a), that is a's density."""
     nodes, weights = np.polynomial.legendre.leggauss(200)
+    return float(angle * (weights * np.cos((nodes + 1) * angle / 2) ** (df - 1)).sum())
 
-    def mass(angle):
-        return angle * (weights * np.cos((nodes + 1) * angle / 2) ** (df - 1)).sum()
+
+@functools.cache
+def t_quantile(df, confidence=0.95):
+    """t with P(|T| < t) = confidence."""
     low, high = 0.0, np.pi / 2
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (middle, high) if mass(middle) < confidence * mass(np.pi / 2) else (low, middle)
+        below = t_mass(middle, df) < confidence * t_mass(np.pi / 2, df)
+        low, high = (middle, high) if below else (low, middle)
     return float(np.sqrt(df) * np.tan(low))
+
+
+def t_above(t, df):
+    """P(T > t)."""
+    return 0.5 - 0.5 * t_mass(math.atan(t / df ** 0.5), df) / t_mass(math.pi / 2, df)
 
 
 def summary(values):
@@ -223,3 +268,454 @@ def describe(schemes):
             + " Runs differ in length: the table has n at each density." * uneven
             + f" Levels that diverged (x): {diverged}." * (diverged > 0)
             + " glyphs is a stand-in data set." * (config["data"] == "glyphs"))
+
+
+# ---- endpoints: one number a run
+
+def level_near(densities, wanted):
+    """Index of the level nearest in ratio to a density; None where that is off by more than a tenth."""
+    gaps = np.abs(np.log(np.asarray(densities) / wanted))
+    return int(gaps.argmin()) if gaps.min() < math.log(1.1) else None
+
+
+def area(densities, values, high, low):
+    """Area under values (L,) against the log of densities (L,), from the level near `high` to that near `low`,
+    over its length: a mean of the values. NaN where a level is missing or near neither."""
+    first, last = level_near(densities, high), level_near(densities, low)
+    if first is None or last is None or first >= last:
+        return NAN
+    x, y = np.log(densities[first:last + 1]), np.asarray(values[first:last + 1])
+    return float(((y[1:] + y[:-1]) / 2 * np.diff(x)).sum() / (x[-1] - x[0]))
+
+
+def areas(runs, high, low, quantity=None):
+    """{seed: area of a quantity, in points}; test accuracy at early stop unless said."""
+    found = {}
+    for run in runs:
+        values = [100 * (quantity or early_test_acc)(level) for level in run["levels"]]
+        found[run["config"]["seed"]] = area([density(level) for level in run["levels"]], values, high, low)
+    return {seed: value for seed, value in found.items() if np.isfinite(value)}
+
+
+def within_a_point(densities, values, dense):
+    """The smallest density down to which no level is more than 1 point below `dense`, between two levels by
+    interpolation over log density. NaN where the first level is."""
+    x, y = np.log(densities), np.asarray(values) - (dense - 1)
+    below = np.flatnonzero(~(y >= 0))
+    if not len(below):
+        return float(densities[-1])
+    at = below[0]
+    return NAN if at == 0 else float(np.exp(x[at - 1] + (x[at] - x[at - 1]) * y[at - 1] / (y[at - 1] - y[at])))
+
+
+# ---- paired differences by seed and their tests
+
+CONTRASTS = {  # scheme: weight
+    "scale: Kaiming less Xavier": dict(zip(STANDARD, (-0.5, -0.5, 0.5, 0.5))),
+    "shape: uniform less normal": dict(zip(STANDARD, (-0.5, 0.5, -0.5, 0.5))),
+    "interaction of the two": dict(zip(STANDARD, (1, -1, -1, 1)))}
+PAIRS = {f"{b} less {a}": {a: -1, b: 1} for i, a in enumerate(STANDARD) for b in STANDARD[i + 1:]}
+
+
+def paired(values, weights):
+    """The weighted sum of {scheme: {seed: value}} in every seed that all the schemes have: (n,)."""
+    seeds = sorted(set.intersection(*(set(values.get(scheme, {})) for scheme in weights)))
+    return np.array([sum(weight * values[scheme][seed] for scheme, weight in weights.items())
+                     for seed in seeds])
+
+
+def flipped(d):
+    """Sums of d (n,) under every choice of signs, (2 ** n,), in one order for all d of a length."""
+    sums = np.zeros(1)
+    for x in d:
+        sums = np.concatenate([sums + x, sums - x])
+    return sums
+
+
+def reached(sums, sum_):
+    """Share of |sums| that is as large as |sum_|, but for rounding."""
+    return float((np.abs(sums) >= np.abs(sum_) * (1 - 1e-9) - 1e-12).mean())
+
+
+def sign_flip(d):
+    """Exact two-sided p of a mean of 0, for differences d (n,) as likely with either sign; n <= 20."""
+    return reached(flipped(d), d.sum())
+
+
+def max_t(rows):
+    """p of each of several rows of differences (k, n) for the largest |t| of all under joint sign flips, which
+    keeps the chance of any false alarm at p (Westfall & Young 1993). Flips leave the sum of squares alone."""
+    def t(sums, row):
+        n, square = len(row), (row ** 2).sum()
+        return sums / np.sqrt(np.maximum((square - sums ** 2 / n) / (n - 1), 1e-30) * n)
+    largest = functools.reduce(np.maximum, (np.abs(t(flipped(row), row)) for row in rows))
+    return [reached(largest, t(row.sum(), row)) for row in rows]
+
+
+def holm(p):
+    """p adjusted by Holm 1979, in their order."""
+    order, adjusted, least = np.argsort(p, kind="stable"), np.empty(len(p)), 0
+    for place, index in enumerate(order):
+        least = max(least, min(1, (len(p) - place) * p[index]))
+        adjusted[index] = least
+    return adjusted.tolist()
+
+
+def equivalence(d, margin):
+    """p of two one-sided t tests that the mean of d (n,) is not within +-margin (Schuirmann 1987)."""
+    error = d.std(ddof=1) / len(d) ** 0.5
+    if error == 0:
+        return float(abs(d.mean()) >= margin)
+    return max(t_above((margin + side * d.mean()) / error, len(d) - 1) for side in (1, -1))
+
+
+def bootstrap(d, repeats=10_000):
+    """95% BCa interval of the mean of d (n,): Efron 1987."""
+    n, normal = len(d), NormalDist()
+    if d.std() == 0:
+        return float(d[0]), float(d[0])
+    means = np.random.default_rng(0).choice(d, (repeats, n)).mean(1)
+    below = ((means < d.mean()).mean() + (means <= d.mean()).mean()) / 2
+    bias, jack = normal.inv_cdf(below), (d.sum() - d) / (n - 1)
+    pulls = jack.mean() - jack
+    skew = (pulls ** 3).sum() / (6 * (pulls ** 2).sum() ** 1.5)
+    ends = []
+    for z in (normal.inv_cdf(0.025), normal.inv_cdf(0.975)):
+        ends.append(normal.cdf(bias + (bias + z) / (1 - skew * (bias + z))))
+    return tuple(np.quantile(means, ends).tolist())
+
+
+def interval(d):
+    """95%: BCa from 10 seeds on, else Student's t; NaN for fewer than two."""
+    if len(d) >= 10:
+        return bootstrap(d)
+    found = summary(np.reshape(d, (-1, 1)))
+    return float(found.low[0]), float(found.high[0])
+
+
+def calibration(values, repeats=2000):
+    """How often sign_flip rejects at 5% where nothing differs: values of one scheme, paired at random."""
+    values, g = np.array(values), np.random.default_rng(0)
+    half = len(values) // 2
+    draws = (g.permutation(values)[:2 * half] for _ in range(repeats))
+    return float(np.mean([sign_flip(draw[:half] - draw[half:]) <= 0.05 for draw in draws]))
+
+
+# ---- the verdicts: each table is a function of {group: {scheme: runs}} that gives (what it says, head, rows)
+
+FULL, HALF = "mnist-fc-magnitude", "-ratefc0.5-rateout0.28"     # all rounds; half of the weights a round
+HALVED = FULL + HALF
+Study = namedtuple("Study", "group bounds margin collapsed first")  # bounds (1, middle, end); first: of the seeds
+STUDIES = {
+    "LeNet-300-100, MNIST": Study(FULL, (1, 0.012, 0.0021), 0.1, 90, 10),
+    "LeNet-300-100, Fashion-MNIST": Study("fashion_mnist-fc-magnitude" + HALF, (1, 0.016, 0.0021), 0.1, 70, 10),
+    "Conv-2, CIFAR-10": Study("cifar10-conv2-magnitude-epochs2-rateconv0.19-ratefc0.36-rateout0.19",
+                              (1, 0.03), 0.5, 25, 10),
+    "Conv-2, CIFAR-10, 20 rounds": Study("cifar10-conv2-magnitude-bf16", (1, 0.03, 0.0126), 0.5, 25, 10),
+    "Conv-6, CIFAR-10, 20 rounds": Study("cifar10-conv6-magnitude-bf16", (1, 0.036, 0.0254), 0.5, 25, 10)}
+TAIL = (0.016, 0.0021)                                          # of a halved run
+SAME = ("shape_normal", "shape_uniform")                        # as two of the standard schemes are
+METHODS = {"magnitude, layer by layer": HALVED, "magnitude, global": f"{FULL}-global{HALF}",
+           "magnitude, one-shot": f"{FULL}-oneshot{HALF}",
+           **{name: f"mnist-fc-{name}{HALF}" for name in ("movement", "filters", "random", "snip", "grasp",
+                                                          "synflow")}}
+VARIANTS = {"as it is": HALVED, "signs of w0 alone": f"{FULL}-rewindsigns{HALF}",
+            "w0 rescaled to each unit's norm": f"{FULL}-rewindrescaled{HALF}",
+            "pruned by movement": f"mnist-fc-movement{HALF}", "pixels in [0, 1]": f"{FULL}-unit{HALF}",
+            "12 epochs a level": f"{FULL}-epochs12{HALF}"}
+
+
+def span(bounds):
+    """A pair of densities as a person reads it."""
+    return f"{100 * bounds[0]:g} to {100 * bounds[1]:.2g}%"
+
+
+def since(schemes, seed):
+    """The runs of seeds from `seed` on, by scheme."""
+    kept = {init: [run for run in runs if run["config"]["seed"] >= seed] for init, runs in schemes.items()}
+    return {init: runs for init, runs in kept.items() if runs}
+
+
+def by_scheme(schemes, bounds, quantity=None):
+    """{scheme: {seed: area}} between two densities."""
+    return {init: areas(runs, *bounds, quantity) for init, runs in schemes.items()}
+
+
+def studies(groups):
+    """(name, study, its schemes, its pairs of bounds) of what has been run."""
+    for name, study in STUDIES.items():
+        schemes = since(groups.get(study.group, {}), study.first)
+        if schemes:
+            yield name, study, schemes, list(zip(study.bounds, study.bounds[1:]))
+
+
+def spread(values):
+    """mean (sd) of numbers."""
+    values = np.array(list(values))
+    if not len(values):
+        return ""
+    return f"{values.mean():.2f}" + (f" ({values.std(ddof=1):.2f})" if len(values) > 1 else "")
+
+
+def signed(d):
+    """mean [95% interval] of differences."""
+    if len(d) < 2:
+        return f"{d.mean():+.2f}" if len(d) else ""
+    low, high = interval(d)
+    return f"{d.mean():+.3f} [{low:+.3f}, {high:+.3f}]"
+
+
+def p_text(p):
+    return f"{p:.1e}" if p < 0.001 else f"{p:.3f}"
+
+
+def endpoints(groups):
+    rows = []
+    for name, study, schemes, bounds in studies(groups):
+        for pair in bounds:
+            for label, quantity in (("early stop", early_test_acc), ("level's end", final_test_acc)):
+                found = by_scheme(schemes, pair, quantity)
+                rows.append([name, span(pair), label,
+                             *(spread(found.get(init, {}).values()) for init in STANDARD),
+                             "/".join(str(len(found.get(init, {}))) for init in STANDARD)])
+    return ("Normalised area under test accuracy against log density, in points: mean (sd over seeds).",
+            ["network, data", "densities", "accuracy at", *STANDARD, "n"], rows)
+
+
+def tested(groups, table):
+    """Rows of tests of {name: weights} in every study: one Holm family a study, over endpoints too."""
+    rows = []
+    for name, study, schemes, bounds in studies(groups):
+        cases = [(label, pair, paired(by_scheme(schemes, pair), weights))
+                 for pair in bounds for label, weights in table.items()]
+        cases = [case for case in cases if len(case[2]) > 1]
+        adjusted = holm([sign_flip(d) for _, _, d in cases])
+        for (label, pair, d), p in zip(cases, adjusted):
+            same = equivalence(d, study.margin)
+            rows.append([name, label, span(pair), str(len(d)), signed(d), p_text(sign_flip(d)), p_text(p),
+                         f"{p_text(same)} (+-{study.margin:g})", verdict(d, p, same)])
+    return rows
+
+
+def verdict(d, p, same):
+    """In a word: different, equivalent, both (a difference within the margin), or neither shown."""
+    return {(True, True): "different, within the margin", (True, False): "different",
+            (False, True): "equivalent"}.get((p <= 0.05, same <= 0.05), "not shown")
+
+
+TESTED = ["network, data", "contrast", "densities", "n", "difference, points [95%]", "sign-flip p",
+          "Holm p", "equivalence p (margin)", "verdict"]
+
+
+def contrasts(groups):
+    return ("Planned contrasts on the areas at early stop: paired by seed, exact sign-flip tests, one Holm "
+            "family a network; intervals BCa from 10 seeds on, else t.", TESTED, tested(groups, CONTRASTS))
+
+
+def pairs(groups):
+    return ("All pairs of the four schemes, on the same areas.", TESTED, tested(groups, PAIRS))
+
+
+def accuracies(groups):
+    rows = []
+    for name, study, schemes, _ in studies(groups):
+        for wanted in (1, 0.21, 0.07, 0.03, 0.012, 0.005, 0.0021):
+            line = []
+            for init in STANDARD:
+                runs = schemes.get(init, [])
+                densities, values = matrix(runs, early_test_acc)
+                at = level_near(densities, wanted) if len(densities) else None
+                line.append("" if at is None else spread(100 * values[np.isfinite(values[:, at]), at]))
+            if any(line):
+                rows.append([name, f"{100 * wanted:g}", *line])
+    return ("Test accuracy at early stop (%): mean (sd).", ["network, data", "% remaining", *STANDARD], rows)
+
+
+def limits(groups):
+    rows = []
+    for name, study, schemes, _ in studies(groups):
+        dense = {init: 100 * np.nanmean([early_test_acc(run["levels"][0]) for run in runs])
+                 for init, runs in schemes.items() if init in STANDARD}
+        for init in dense:
+            found = []
+            for run in schemes[init]:
+                curve_ = [density(level) for level in run["levels"]], [100 * early_test_acc(level)
+                                                                      for level in run["levels"]]
+                found.append((within_a_point(*curve_, curve_[1][0]),
+                              within_a_point(*curve_, np.mean(list(dense.values()))),
+                              min(curve_[1]) < study.collapsed))
+            own, common, collapsed = np.array(found).T
+            rows.append([name, init, f"{100 * np.nanmedian(own):.2f}", f"{100 * np.nanmedian(common):.2f}",
+                         f"{int(collapsed.sum())} (below {study.collapsed}%)", str(len(found))])
+    return ("Smallest % of weights down to which every level is within 1 point of the dense network, its own or "
+            "the schemes' common one (medians), and runs that collapse at any level.",
+            ["network, data", "scheme", "own dense", "common dense", "collapsed", "n"], rows)
+
+
+def stops(groups):
+    rows = []
+    for name, study, schemes, _ in studies(groups):
+        for init in filter(schemes.get, STANDARD):
+            densities, steps = matrix(schemes[init], early_step)
+            found = [level_near(densities, wanted) for wanted in (1, 0.21, 0.07, 0.03, 0.012)]
+            rows.append([name, init, *("" if at is None else f"{np.nanmean(steps[:, at]):.0f}" for at in found)])
+    return ("Step of the least validation loss, mean over seeds, at % remaining.",
+            ["network, data", "scheme", "100", "21", "7", "3", "1.2"], rows)
+
+
+def early_val_acc(level):
+    return at_early_stop("val_acc")(level)
+
+
+def screened(groups):
+    """{scheme: {seed: score}} of the screen: validation accuracy at early stop, 100 to 0.2%, seeds below 10."""
+    schemes = {init: [run for run in runs if run["config"]["seed"] < 10]
+               for init, runs in groups.get(HALVED, {}).items()}
+    return by_scheme(schemes, (1, TAIL[1]), early_val_acc)
+
+
+def screen(groups):
+    scores, schemes = screened(groups), groups.get(HALVED, {})
+    tail, upper = by_scheme(schemes, TAIL), by_scheme(schemes, (1, TAIL[0]))
+    rows = []
+    for init in sorted(scores, key=lambda init: -np.mean(list(scores[init].values()) or [-np.inf])):
+        gap = paired(scores, {init: 1, "xavier_normal": -1}) if init != "xavier_normal" else np.array([])
+        rows.append([init, spread(scores[init].values()), signed(gap), spread(upper[init].values()),
+                     spread(tail[init].values()), str(len(scores[init]))])
+    return ("Every scheme, half of the weights a round, by its score: area under validation accuracy from 100 to "
+            "0.2%, mean (sd); the differences are paired by seed. Exploratory.",
+            ["scheme", "score", "less xavier_normal", f"test, {span((1, TAIL[0]))}", f"test, {span(TAIL)}", "n"],
+            rows)
+
+
+def finalists(groups):
+    """(two custom schemes, the comparator) by the protocol's rule, as far as the screen has been run."""
+    scores = {init: np.mean(list(found.values())) for init, found in screened(groups).items() if found}
+    order = sorted(scores, key=lambda init: -scores[init])
+    return ([init for init in order if init not in STANDARD + SAME][:2],
+            next((init for init in order if init in STANDARD), None))
+
+
+def confirmed(groups):
+    customs, comparator = finalists(groups)
+    schemes = since(groups.get(FULL, {}), 10)
+    study = STUDIES["LeNet-300-100, MNIST"]
+    cases = [(init, pair, paired(by_scheme(schemes, pair), {init: 1, comparator: -1}))
+             for init in customs if init in schemes for pair in zip(study.bounds, study.bounds[1:])]
+    least = min((len(d) for _, _, d in cases), default=0)
+    cases = [(init, pair, d[:least]) for init, pair, d in cases if least > 1]
+    adjusted = max_t(np.array([d for _, _, d in cases])) if cases else []
+    rows = [[init, comparator, span(pair), str(len(d)), signed(d), p_text(p),
+             p_text(equivalence(d, study.margin))] for (init, pair, d), p in zip(cases, adjusted)]
+    return ("The finalists against the best standard scheme on fresh seeds, test accuracy: max-T sign-flip test.",
+            ["scheme", "against", "densities", "n", "difference, points [95%]", "max-T p", "equivalence p"], rows)
+
+
+def carried(groups):
+    rows = []
+    for name, group in METHODS.items():
+        schemes = {init: [run for run in runs if run["config"]["seed"] < 10]
+                   for init, runs in groups.get(group, {}).items()}
+        found = by_scheme(schemes, (0.5, TAIL[1]))
+        others = [init for init in finalists(groups)[0] if found.get(init)]
+        if any(found.values()):
+            rows.append([name, *(spread(found.get(init, {}).values()) for init in STANDARD),
+                         *(signed(paired(found, weights)) for weights in list(CONTRASTS.values())[:2]),
+                         "; ".join(f"{init} {spread(found[init].values())}" for init in others),
+                         str(max(map(len, found.values())))])
+    return ("Under other pruning methods: area under test accuracy from 50 to 0.2%, mean (sd), and the contrasts "
+            "with t intervals. Exploratory.", ["method", *STANDARD, *list(CONTRASTS)[:2], "finalists", "n"], rows)
+
+
+def why(groups):
+    rows = []
+    for name, group in VARIANTS.items():
+        schemes = {init: [run for run in runs if run["config"]["seed"] < 10]
+                   for init, runs in groups.get(group, {}).items()}
+        for bounds in ((1, TAIL[0]), TAIL):
+            found = by_scheme(schemes, bounds)
+            d = [paired(found, weights) for weights in list(CONTRASTS.values())[:2]]
+            if len(d[0]):
+                rows.append([name, span(bounds), *(spread(found[init].values()) for init in STANDARD),
+                             *map(signed, d), str(len(d[0]))])
+    return ("The contrasts when one thing is changed. Exploratory.",
+            ["what is changed", "densities", *STANDARD, *list(CONTRASTS)[:2], "n"], rows)
+
+
+def swaps(groups):
+    rows, base = [], groups.get(HALVED, {})
+    for other in ("xavier_uniform", "kaiming_normal", "xavier_normal@4"):
+        cells = {}
+        for masks, values in ((a, b) for a in ("xavier_normal", other) for b in ("xavier_normal", other)):
+            group = f"{FULL}-from-{FULL.replace('-magnitude', '')}-{masks}-magnitude{HALF}{HALF}"
+            runs = base.get(values, []) if masks == values else groups.get(group, {}).get(values, [])
+            cells[masks, values] = areas([run for run in runs if run["config"]["seed"] < 10], *TAIL)
+        one = "xavier_normal"
+        if all(cells.values()):
+            rows.append([other, *(spread(cell.values()) for cell in cells.values()),
+                         signed(paired(cells, {(other, one): 1, (one, one): -1})),
+                         signed(paired(cells, {(one, other): 1, (one, one): -1})),
+                         str(min(map(len, cells.values())))])
+    return (f"Masks of one scheme with the initial values of another: test area from {span(TAIL)}. Exploratory.",
+            ["B (A is xavier_normal)", "masks A, values A", "masks A, values B", "masks B, values A",
+             "masks B, values B", "masks B less A", "values B less A", "n"], rows)
+
+
+CONTROLLED = {"ticket": FULL, "another draw, the ticket's masks": f"{FULL}-reinit",
+              "the ticket's draw, shuffled masks": f"{FULL}-shuffle",
+              "the ticket's draw, random masks": f"{FULL}-random_mask", "one-shot": f"{FULL}-oneshot"}
+
+
+def controls(groups):
+    rows = []
+    for name, group in CONTROLLED.items():
+        runs = [run for run in groups.get(group, {}).get("xavier_normal", []) if run["config"]["seed"] < 10]
+        densities, values = matrix(runs, early_test_acc)
+        ends = matrix(runs, final_test_acc)[1]
+        found = [level_near(densities, wanted) if runs else None for wanted in (1, 0.21, 0.07, 0.036)]
+        if runs:
+            rows.append([name, *("" if at is None else f"{spread(100 * values[:, at])}; {100 * ends[:, at].mean():.2f}"
+                                 for at in found), str(len(runs))])
+    return ("Controls, Xavier normal: test accuracy (%) at early stop, mean (sd); and at the level's end.",
+            ["network", "100%", "21%", "7%", "3.6%", "n"], rows)
+
+
+def calibrations(groups):
+    rows = []
+    for name, study, schemes, bounds in studies(groups):
+        for init, runs in schemes.items():
+            found = list(areas(runs, *bounds[0]).values())
+            if len(found) >= 12:
+                rows.append([name, init, f"{100 * calibration(found):.1f}%"])
+    return ("How often the test at 5% rejects where nothing differs: one scheme's seeds paired at random.",
+            ["network, data", "scheme", "rejected"], rows)
+
+
+VERDICTS = {"endpoints": endpoints, "contrasts": contrasts, "pairs": pairs, "accuracies": accuracies,
+            "limits": limits, "stops": stops, "screen": screen, "confirmed": confirmed, "carried": carried,
+            "why": why, "swaps": swaps, "controls": controls, "calibrations": calibrations}
+
+
+def verdicts(runs):
+    """{name: Markdown} of every table."""
+    found, tables = groups(runs), {}
+    for name, function in VERDICTS.items():
+        says, head, rows = function(found)
+        lines = "".join("| " + " | ".join(line) + " |\n" for line in (head, ["---"] * len(head), *rows))
+        tables[name] = f"{says}\n\n{lines}" if rows else f"{says}\n\nNot run.\n"
+    return tables
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Print the verdict tables of the study as Markdown.")
+    parser.add_argument("runs", help="folder of runs")
+    parser.add_argument("--keep", metavar="RUNS", help="first copy the metrics of the runs in this folder there")
+    args = parser.parse_args()
+    if args.keep:
+        keep(args.keep, args.runs)
+    for name, text in verdicts(read(args.runs)).items():
+        print(f"## {name}\n\n{text}")
+
+
+if __name__ == "__main__":
+    main()
