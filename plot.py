@@ -335,7 +335,7 @@ def heat(groups):
     axis.set(xticks=range(len(inits)), yticks=range(len(rows)), yticklabels=list(rows))
     axis.set_xticklabels(inits, rotation=20, ha="right")
     axis.grid(False)
-    figure.colorbar(shown, label="points from the row's mean", ticks=[-10, -1, 0, 1, 10])
+    figure.colorbar(shown, label="points from the row's mean", ticks=[-10, -1, 0, 1, 10], format="%g")
     n = max(len(found) for found in stats.by_scheme(groups.get(stats.HALVED, {}), (0.5, 0.0021)).values())
     return captioned(figure, "MNIST, fc, half of the weights a round: area under test accuracy at early stop from "
                      f"50 to 0.2% in points, and its distance from the row's mean. Up to {n} seeds, exploratory.")
@@ -404,8 +404,6 @@ def mechanism(groups):
         axis.xaxis.set_ticks([100, 10, 1, 0.2] if np.nanmin(density) < 0.01 else [100, 20, 5],
                              labels=["100", "10", "1", "0.2"] if np.nanmin(density) < 0.01 else ["100", "20", "5"])
         axis.set_title(label, fontsize=10)
-        if label.startswith(("weights", "gradient", "std", "fc1: rms")):
-            axis.set_yscale("log")
     return captioned(figure, f"{name}, mean and 95% t interval over seeds, by level.", axes[0])
 
 
@@ -454,19 +452,43 @@ def earlier(groups):
                      "layer 10%. Mean and 95% t interval.", axes[0])
 
 
-def looking(groups):
-    """Where the first layer's survivors look, at about 1%."""
-    schemes = {init: runs for init, runs in stats.since(groups.get(stats.FULL, {}), 10).items()
-               if init in stats.STANDARD}
-    if not schemes:
-        return None
-    runs = sum(schemes.values(), [])
-    return inputs(Group(stats.FULL, schemes, runs, runs[0]["config"], STYLES, None))
+def of_group(figure, data_dir=None):
+    """A group's figure, of the study's four schemes on MNIST."""
+    def drawn(groups):
+        schemes = {init: runs for init, runs in stats.since(groups.get(stats.FULL, {}), 10).items()
+                   if init in stats.STANDARD}
+        runs = sum(schemes.values(), [])
+        return figure(Group(stats.FULL, schemes, runs, runs[0]["config"], STYLES, data_dir)) if runs else None
+    return drawn
+
+
+def diagram(groups):
+    """The experiment as boxes and arrows."""
+    boxes = {"seed, scheme": (0.09, 0.78), "initial weights w0\n(kept)": (0.33, 0.78),
+             "w0 under the mask": (0.58, 0.78), "train 5 epochs,\nfresh Adam": (0.83, 0.78),
+             "measure: validation\nand test accuracy": (0.83, 0.42), "rank |w| in each layer,\nremove a fifth": (0.58, 0.42),
+             "new mask": (0.33, 0.42), "metrics, a record\na level": (0.83, 0.08),
+             "tables, figures,\ntests": (0.58, 0.08)}
+    arrows = [(0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (5, 6), (6, 2), (4, 7), (7, 8)]
+    figure, (axis,) = panels(1, 1, 9.5, 3.2)
+    places = list(boxes.values())
+    for start, end in arrows:
+        (x, y), (to_x, to_y) = places[start], places[end]
+        axis.annotate("", (to_x, to_y), (x, y), arrowprops={"arrowstyle": "-|>", "color": "0.3", "lw": 1.4,
+                                                            "shrinkA": 42, "shrinkB": 42 if x != to_x else 24})
+    for text, (x, y) in boxes.items():
+        axis.text(x, y, text, ha="center", va="center", fontsize=10,
+                  bbox={"boxstyle": "round,pad=0.5", "fc": "#E8F1F8", "ec": "#0072B2"})
+    axis.text(0.33, 0.6, "next level: back to w0", fontsize=9, color="0.3", ha="center")
+    axis.set(xlim=(0, 1), ylim=(-0.05, 0.95))
+    axis.axis("off")
+    return figure
 
 
 STYLES = scheme_styles(())
-STUDY = {"tradeoff": tradeoff, "differences": differences, "heat": heat, "doses": doses, "mechanism": mechanism,
-         "controls": controlled, "earlier": earlier, "inputs": looking}
+STUDY = {"diagram": diagram, "tradeoff": tradeoff, "differences": differences, "heat": heat, "doses": doses, "mechanism": mechanism,
+         "controls": controlled, "earlier": earlier, "inputs": of_group(inputs), "inits": of_group(inits),
+         "examples": of_group(examples, os.environ.get("DATA_DIR", "data"))}
 
 
 def write(path, save):

@@ -4,6 +4,7 @@
 #     bash run_all.sh [GRID]                        JOBS=n runs n at a time
 #     bash run_all.sh list [GRID]                   its commands, one a line, for GNU parallel
 #     sbatch --array=1-N run_all.sh [GRID]          a Slurm array: task i runs line i
+#     bash run_all.sh report                        the report, its figures and slides, from results/
 #
 # GRID: quick, a tour in minutes; fc, conv, gpu, controls, screen, carry, why, fashion, the parts of
 # report/PROTOCOL.md; all of these but quick and gpu if none is named. controls and why read runs of screen.
@@ -75,6 +76,7 @@ todo() {
     done
 }
 
+if [ "${1:-}" = report ]; then $PYTHON plot.py --runs results --study && exec $PYTHON report/build.py; fi
 if [ "${1:-}" = list ]; then list "${2:-all}"; exit; fi
 grid=${1:-all}
 if [ -n "${SLURM_ARRAY_TASK_ID:-}" ]; then

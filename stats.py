@@ -696,14 +696,17 @@ VERDICTS = {"endpoints": endpoints, "contrasts": contrasts, "pairs": pairs, "acc
             "why": why, "swaps": swaps, "controls": controls, "calibrations": calibrations}
 
 
+def lines(head, rows):
+    """A table as Markdown."""
+    if not rows:
+        return "*Not run.*\n"
+    return "".join("| " + " | ".join(line) + " |\n" for line in (head, ["---"] * len(head), *rows))
+
+
 def verdicts(runs):
     """{name: Markdown} of every table."""
-    found, tables = groups(runs), {}
-    for name, function in VERDICTS.items():
-        says, head, rows = function(found)
-        lines = "".join("| " + " | ".join(line) + " |\n" for line in (head, ["---"] * len(head), *rows))
-        tables[name] = f"{says}\n\n{lines}" if rows else f"{says}\n\nNot run.\n"
-    return tables
+    made = {name: function(groups(runs)) for name, function in VERDICTS.items()}
+    return {name: f"{says}\n\n{lines(head, rows)}" for name, (says, head, rows) in made.items()}
 
 
 def main():

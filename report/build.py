@@ -1,0 +1,181 @@
+"""Builds the report and the slides from results/, on figures that plot.py has drawn.
+
+    python report/build.py     report/REPORT.md, report/slides.pptx, and report.pdf where pandoc and chromium are
+
+In text.md and slides.md `<<table NAME>>` is a table of stats.VERDICTS or of this file, `<<figure NAME: caption>>`
+figures/study-NAME.png, `<<ref NAME>>` the number of either, `<<value NAME>>` a number with its n, interval and p.
+"""
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+import inits  # noqa: E402
+import models  # noqa: E402
+import stats  # noqa: E402
+import train  # noqa: E402
+
+MARK = re.compile(r"<<(table|figure|ref|value) ([\w.-]+)(?:: ([^>]*))?>>")
+SHORT = {"scale": "scale: Kaiming less Xavier", "shape": "shape: uniform less normal",
+         "interaction": "interaction of the two"}
+
+
+def networks():
+    """The table of networks and settings, from the code that runs them."""
+    head = ["network", "layers", "weights", "data", "learning rate", "pruned a round"]
+    rows = []
+    for net, row in models.PAPER.items():
+        layers = models.layers(models.build(net, row["shape"]))
+        sizes = {name: layer.weight.numel() for name, layer in layers.items()}
+        rows.append([net, ", ".join(f"{name} {size:,}" for name, size in sizes.items()),
+                     f"{sum(sizes.values()):,}", row["data"], f"{row['lr']:g}",
+                     ", ".join(f"{kind} {100 * rate:g}%" for kind, rate in row["rates"].items())])
+    return "The networks, their weights by layer, and Frankle & Carbin's settings for each.", head, rows
+
+
+def schemes():
+    rows = [[f"`{name}`", row.about, row.reference] for name, row in inits.INITS.items()]
+    return "The initialization schemes.", ["scheme", "what", "reference"], rows
+
+
+def hyperparameters():
+    study = train.PRESETS["study"]
+    rows = [["optimizer", "Adam (0.9, 0.999), fresh at every level; no weight decay"],
+            ["batch", f"{models.BATCH} images"], ["epochs a level", str(study["epochs"])],
+            ["evaluations", f"{study['looks']} an epoch, on validation and test images"],
+            ["pixels", "mean 0, standard deviation 1 over the training images, a channel each"],
+            ["validation", "5,000 training images, the same for all"],
+            ["pruned", "weights; never biases"], ["reset to", "the scheme's own initial values"]]
+    return "Hyperparameters of the study preset.", ["what", "value"], rows
+
+
+def counts(groups):
+    """Every group of runs with its seeds."""
+    rows = [[f"`{name}`", f"{len(members)}", str(sum(len(runs) for runs in members.values())),
+             str(max(len(run["levels"]) - 1 for runs in members.values() for run in runs)),
+             ", ".join(sorted({row["commit"] for runs in members.values() for run in runs
+                               for row in run["provenance"]}))] for name, members in groups.items()]
+    return "Runs in results/ by group, and the commits that made them.", ["group", "schemes", "runs", "rounds",
+                                                                          "commit"], rows
+
+
+def values(groups):
+    """{name: text} of the contrasts: <study>.<contrast>.<number of the range>."""
+    found = {}
+    for name, study, members, bounds in stats.studies(groups):
+        short = {"LeNet-300-100, MNIST": "mnist", "LeNet-300-100, Fashion-MNIST": "fashion",
+                 "Conv-2, CIFAR-10": "conv2"}.get(name, name)
+        cases = {(key, place): stats.paired(stats.by_scheme(members, pair), stats.CONTRASTS[label])
+                 for place, pair in enumerate(bounds, 1) for key, label in SHORT.items()}
+        cases = {case: d for case, d in cases.items() if len(d) > 1}
+        adjusted = stats.holm([stats.sign_flip(d) for d in cases.values()])
+        for ((key, place), d), p in zip(cases.items(), adjusted):
+            found[f"{short}.{key}.{place}"] = (
+                f"{stats.signed(d)} points (n = {len(d)}, sign-flip p {stats.p_text(stats.sign_flip(d))}, "
+                f"Holm {stats.p_text(p)}; equivalence within {study.margin:g}: p "
+                f"{stats.p_text(stats.equivalence(d, study.margin))})")
+        found[f"{short}.n"] = "/".join(str(len(members.get(init, []))) for init in stats.STANDARD)
+    return found
+
+
+def fill(text, tables, numbers, figures):
+    """`text` with its marks replaced; tables and figures are numbered where they stand."""
+    order = {"table": [], "figure": []}
+    for kind, name, _ in MARK.findall(text):
+        if kind in order and name not in order[kind]:
+            order[kind].append(name)
+    labels = {name: f"{kind.capitalize()} {place}" for kind, names in order.items()
+              for place, name in enumerate(names, 1)}
+
+    def replacement(mark):
+        kind, name, caption = mark.groups()
+        if kind == "ref":
+            return labels[name]
+        if kind == "value":
+            return numbers.get(name, "(not run yet)")
+        if kind == "table":
+            says, head, rows = tables[name]
+            return f"**{labels[name]}.** {says}\n\n{stats.lines(head, rows)}"
+        path = figures / (name if name.endswith(".png") else f"study-{name}.png")
+        shown = f"![{labels[name]}](../figures/{path.name})\n\n" if path.exists() else "*Not run.*\n\n"
+        return f"{shown}**{labels[name]}.** {caption}"
+    return MARK.sub(replacement, text)
+
+
+def slides(text, path):
+    """A deck from Markdown: `# title` begins a slide, `- ` a point, `![](file)` its picture."""
+    from pptx import Presentation
+    from pptx.util import Inches, Pt
+    deck = Presentation()
+    deck.slide_width, deck.slide_height = Inches(13.333), Inches(7.5)
+    for number, part in enumerate(re.split(r"^# ", text, flags=re.M)[1:]):
+        title, _, body = part.partition("\n")
+        points = re.findall(r"^- (.*)", body, re.M)
+        picture = re.search(r"!\[\]\((.*)\)", body)
+        slide = deck.slides.add_slide(deck.slide_layouts[6])
+
+        def box(left, top, width, height, lines, size, bold=False):
+            frame = slide.shapes.add_textbox(*map(Inches, (left, top, width, height))).text_frame
+            frame.word_wrap = True
+            for place, line in enumerate(lines):
+                paragraph = frame.paragraphs[0] if place == 0 else frame.add_paragraph()
+                run = paragraph.add_run()
+                run.text, run.font.size, run.font.bold = line, Pt(size), bold
+                paragraph.space_after = Pt(8)
+        box(0.5, 0.3, 12.3, 1, [title], 30, True)
+        wide = picture and (HERE / picture[1]).exists()
+        box(0.5, 1.4, 4.6 if wide else 12.3, 5.5, [f"\u2022 {point}" for point in points], 18 if wide else 22)
+        if wide:
+            shape = slide.shapes.add_picture(str(HERE / picture[1]), Inches(5.3), Inches(1.3))
+            scale = min(Inches(7.7) / shape.width, Inches(5.7) / shape.height)
+            shape.width, shape.height = int(shape.width * scale), int(shape.height * scale)
+        box(12.5, 7.0, 0.6, 0.4, [str(number + 1)], 12)
+    deck.save(path)
+
+
+def pdf(markdown_file, path):
+    """Print a Markdown file by pandoc and a browser."""
+    with tempfile.TemporaryDirectory() as folder:
+        page = Path(folder, "report.html")
+        style = Path(folder, "style.html")  # pictures are found from where the Markdown lies
+        style.write_text(f"<base href='{HERE.as_uri()}/'><style>" "body{max-width:52em;font:10.5pt/1.4 sans-serif}table{font-size:8pt;border-collapse:"
+                         "collapse}td,th{border-bottom:1px solid #ddd;padding:2px 5px}img{max-width:100%}</style>")
+        subprocess.run(["pandoc", markdown_file, "-s", "--metadata", "title= ", "-H", style,
+                        "--mathml", "-o", page], check=True, cwd=HERE)
+        subprocess.run(["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-pdf-header-footer",
+                        f"--print-to-pdf={path}", page.as_uri()], check=True, capture_output=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=Path, default=HERE.parent / "results", help="folder of runs' metrics")
+    parser.add_argument("--figures", type=Path, default=HERE.parent / "figures")
+    args = parser.parse_args()
+    groups = stats.groups(stats.read(args.runs))
+    tables = {name: function(groups) for name, function in stats.VERDICTS.items()}
+    tables |= {"networks": networks(), "schemes": schemes(), "hyperparameters": hyperparameters(),
+               "runs": counts(groups)}
+    given = tables, values(groups), args.figures
+    report = HERE / "REPORT.md"
+    report.write_text(fill((HERE / "text.md").read_text(), *given))
+    print(report)
+    try:
+        slides(fill((HERE / "slides.md").read_text(), *given), HERE / "slides.pptx")
+        print(HERE / "slides.pptx")
+    except ImportError:
+        print("no slides: they need the package python-pptx (pip install python-pptx)", file=sys.stderr)
+    if shutil.which("pandoc") and shutil.which("chromium"):
+        pdf(report, HERE / "report.pdf")
+        print(HERE / "report.pdf")
+    else:
+        print("no report.pdf: it needs pandoc and chromium", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""The report is made of tables and numbers that are generated, and comes out the same twice."""
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+from test_stats import fake
+
+sys.path.insert(0, str(ROOT / "report"))
+import build  # noqa: E402
+import stats  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    root = tmp_path_factory.mktemp("report") / "runs"
+    for init in stats.STANDARD:
+        for seed in range(10, 13):
+            fake(root, init=init, seed=seed, levels=29, shift=0.01 * ("uniform" in init))
+    return root
+
+
+def test_the_report_is_the_same_twice_and_leaves_no_mark(runs, tmp_path, monkeypatch):
+    shutil.copytree(ROOT / "report", tmp_path / "report")
+    monkeypatch.setattr(build, "HERE", tmp_path / "report")
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setattr(sys, "argv", ["build.py", "--runs", str(runs), "--figures", str(tmp_path)])
+    texts = []
+    for _ in range(2):
+        build.main()
+        texts.append((tmp_path / "report" / "REPORT.md").read_text())
+    assert texts[0] == texts[1] and not build.MARK.search(texts[0])
+    for kind in ("Table", "Figure"):
+        numbered = re.findall(rf"^\*\*{kind} (\d+)\.\*\*", texts[0], re.M)
+        assert numbered == [str(place) for place in range(1, len(numbered) + 1)] and numbered
+    row = stats.contrasts(stats.groups(stats.read(runs)))[2][1]
+    assert "| " + " | ".join(row) + " |" in texts[0]
+
+
+def test_every_mark_of_text_and_slides_is_of_something():
+    text = (ROOT / "report" / "text.md").read_text() + (ROOT / "report" / "slides.md").read_text()
+    tables = {*stats.VERDICTS, "networks", "schemes", "hyperparameters", "runs"}
+    shown = {name for kind, name, _ in build.MARK.findall(text) if kind != "ref"}
+    for kind, name, caption in build.MARK.findall(text):
+        assert name in {"table": tables, "ref": shown}.get(kind, {name})
+        assert kind != "figure" or caption
+    assert set(stats.VERDICTS) <= shown
+
+
+def test_slides_have_their_titles_and_pictures(tmp_path):
+    pptx = pytest.importorskip("pptx")
+    build.slides("# One\n- a\n- b\n\n# Two\n- c\n", tmp_path / "deck.pptx")
+    found = [[shape.text_frame.text for shape in slide.shapes] for slide in
+             pptx.Presentation(str(tmp_path / "deck.pptx")).slides]
+    assert found == [["One", "\u2022 a\n\u2022 b", "1"], ["Two", "\u2022 c", "2"]]
+
+
+def test_the_command_says_what_it_needs(tmp_path):
+    done = subprocess.run([sys.executable, str(ROOT / "report" / "build.py"), "--runs", str(tmp_path)],
+                          capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "No runs in" in done.stderr
