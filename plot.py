@@ -31,6 +31,8 @@ OTHERS = [(color, line, mark) for mark, (line, color) in zip("vP*<X>d" * 12, ite
 LAYERS = ["#E69F00", "#56B4E9", "#009E73", "#D55E00", "#0072B2", "#CC79A7", "#F0E442", "#999999", "#000000"]
 TICKS = [100, 50, 20, 10, 5, 2, 1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01]     # % of weights remaining
 FINE = [100, 80, 60, 50, 40, 30, 20]                                    # the same for a short range
+KURTOSIS = {"shape_sign": 1, "shape_arcsine": 1.5, "shape_uniform": 1.8, "shape_trunc2": 2.37,
+            "shape_normal": 3, "shape_laplace": 6, "shape_t4": 12}      # t4's is infinite: drawn at 12
 PICKED = (1, 0.21, 0.07, 0.02)                                          # densities that have a panel each
 PICTURES = {784: (1, 28, 28), 3072: (3, 32, 32)}                        # inputs: channels, rows, columns
 CURVES = {      # figure: its panels' quantity of a level, scale, whether zoomed to the upper end, label
@@ -232,9 +234,24 @@ TABLES = {"csv": stats.comma, "md": stats.markdown}
 
 # ---- figures of the report: of all groups, {group: {scheme: runs}}; None where nothing of it has been run
 
-def density_axis(axis, low, label):
+def density_axis(axis, density, label):
+    low = 80 * np.nanmin(density)
     axis.set(xscale="log", xlim=(112, low), xlabel="weights remaining (%)", ylabel=label)
     plain_ticks(axis.xaxis, low)
+
+
+def line(axis, density, values, **style):
+    """The mean over seeds of values (seeds, L), with its 95% t interval as a band."""
+    found = stats.summary(values)
+    axis.plot(100 * density, found.mean, **style)
+    axis.fill_between(100 * density, found.low, found.high, color=style["color"], lw=0, alpha=0.15)
+    return found.mean
+
+
+def bars(axis, x, values, **style):
+    """The mean over seeds of values (seeds, L), with its 95% t interval as bars."""
+    found = stats.summary(values)
+    axis.errorbar(x, found.mean, (found.mean - found.low, found.high - found.mean), **style)
 
 
 def tradeoff(groups):
@@ -246,82 +263,80 @@ def tradeoff(groups):
     for number, (name, study, schemes, _) in enumerate(found):
         drawn = {init: stats.matrix(schemes[init], stats.early_test_acc)
                  for init in stats.STANDARD if init in schemes}
-        best = max(np.nanmax(stats.summary(100 * values).mean) for _, values in drawn.values())
         dense = min(100 * np.nanmean(values[:, 0]) for _, values in drawn.values())
-        for axis, tail in zip(axes[2 * number:], (False, True)):
-            for init, (density, values) in drawn.items():
-                mean, style = stats.summary(100 * values), STYLES[init]
-                axis.plot(100 * density, mean.mean, label=init, ms=4, **style)
-                axis.fill_between(100 * density, mean.low, mean.high, color=style["color"], lw=0, alpha=0.15)
+        for axis, part in zip(axes[2 * number:], (", upper end", "")):
+            means = [line(axis, density, 100 * values, label=init, ms=4, **STYLES[init])
+                     for init, (density, values) in drawn.items()]
             axis.axhline(dense, color="0.5", ls=":", lw=1)
-            low = 80 * min(np.nanmin(density) for density, _ in drawn.values())
-            density_axis(axis, low, "test accuracy (%)")
-            axis.set_title(f"{name}, n = {max(len(values) for _, values in drawn.values())}"
-                           + (", upper end" if not tail else ""))
-            if not tail:
+            sparsest = min((density for density, _ in drawn.values()), key=np.nanmin)
+            density_axis(axis, sparsest, "test accuracy (%)")
+            axis.set_title(f"{name}, n = {max(len(values) for _, values in drawn.values())}{part}")
+            if part:
+                best = max(map(np.nanmax, means))
                 axis.set_ylim(dense - 1.5, best + 0.3 * (best - dense) + 0.1)
-    return captioned(figure, "Test accuracy at the step of the least validation loss. Line: mean; band: its 95% t "
-                     "interval over seeds; dotted: the lowest of the schemes' dense means.", axes[0])
+    return captioned(figure, "Test accuracy at the step of the least validation loss. Line: mean; band: its "
+                     "95% t interval over seeds; dotted: the lowest of the schemes' dense means.", axes[0])
 
 
 def differences(groups):
     """Paired differences against Xavier normal at every density; the planned contrasts as intervals."""
-    found = list(stats.studies(groups))
+    found = [row for row in stats.studies(groups) if "xavier_normal" in row[2]]
     if not found:
         return None
     figure, axes = panels(2 * len(found), 2, 6, 3.9)
     for number, (name, study, schemes, bounds) in enumerate(found):
-        left, right = axes[2 * number:2 * number + 2]
-        accuracy = {init: {run["config"]["seed"]: run["levels"] for run in schemes.get(init, [])}
-                    for init in stats.STANDARD}
-        for shift, init in enumerate(stats.STANDARD[1:]):
-            seeds = sorted(set(accuracy[init]) & set(accuracy["xavier_normal"]))
-            pairs = [zip(accuracy[init][seed], accuracy["xavier_normal"][seed]) for seed in seeds]
-            gaps = [[100 * (stats.early_test_acc(b) - stats.early_test_acc(a)) for b, a in pair]
-                    for pair in pairs]
-            length = min(map(len, gaps), default=0)
-            if not length:
-                continue
-            mean = stats.summary(np.array([gap[:length] for gap in gaps]))
-            x = [100 * stats.density(level) for level in accuracy[init][seeds[0]][:length]]
-            x = np.array(x) * (1 + 0.03 * (shift - 1))
-            left.errorbar(x, mean.mean, (mean.mean - mean.low, mean.high - mean.mean), label=init, ms=3.5, lw=1,
-                          elinewidth=0.8, **STYLES[init])
-        left.axhspan(-study.margin, study.margin, color="0.85", lw=0, zorder=0)
-        density_axis(left, 80 * min(stats.matrix(schemes["xavier_normal"], stats.density)[0]), "points")
-        left.set_title(f"{name}: less xavier_normal")
-        rows = [(f"{label.split(':')[0]}, {stats.span(pair)}",
-                 stats.paired(stats.by_scheme(schemes, pair), weights))
-                for pair in bounds for label, weights in stats.CONTRASTS.items()]
-        rows = [(label, d) for label, d in rows if len(d) > 1][::-1]
-        for height, (label, d) in enumerate(rows):
-            low, high = stats.interval(d)
-            right.plot([low, high], [height] * 2, color="#0072B2", lw=2)
-            right.plot(d, np.full(len(d), height + 0.22), ".", color="0.6", ms=3)
-            right.plot(d.mean(), height, "o", color="#0072B2")
-        right.axvspan(-study.margin, study.margin, color="0.85", lw=0, zorder=0)
-        right.axvline(0, color="0.5", lw=1)
-        right.set(yticks=range(len(rows)), yticklabels=[label for label, _ in rows], xlabel="points",
-                  title=f"planned contrasts, n = {max((len(d) for _, d in rows), default=0)}")
-    return captioned(figure, "Left: paired differences by seed, mean and 95% t interval at each density, nudged "
-                     "sideways. Right: contrasts on the area under accuracy, mean and 95% interval, dots: seeds. "
-                     "Grey: the equivalence margin.", axes[0])
+        for axis, draw_one in zip(axes[2 * number:], (draw_differences, draw_contrasts)):
+            draw_one(axis, name, study, schemes, bounds)
+    return captioned(figure, "Left: paired differences by seed, mean and 95% t interval at each density, "
+                     "nudged sideways. Right: contrasts on the area under accuracy, mean and 95% interval, dots: "
+                     "seeds. Grey: the equivalence margin.", axes[0])
+
+
+def draw_differences(axis, name, study, schemes, bounds):
+    def of(init):
+        density, values = stats.matrix(schemes[init], stats.early_test_acc)
+        return density, dict(zip((run["config"]["seed"] for run in schemes[init]), 100 * values))
+    density, base = of("xavier_normal")
+    for shift, init in enumerate([init for init in stats.STANDARD[1:] if init in schemes], -1):
+        its, values = of(init)
+        seeds = sorted(set(values) & set(base))
+        length = min(len(its), len(density))
+        gaps = np.array([values[seed][:length] - base[seed][:length] for seed in seeds])
+        if len(gaps):
+            bars(axis, 100 * its[:length] * (1 + 0.03 * shift), gaps, label=init, ms=3.5, lw=1,
+                 elinewidth=0.8, **STYLES[init])
+    axis.axhspan(-study.margin, study.margin, color="0.85", lw=0, zorder=0)
+    density_axis(axis, density, "points")
+    axis.set_title(f"{name}: less xavier_normal")
+
+
+def draw_contrasts(axis, name, study, schemes, bounds):
+    areas = {pair: stats.by_scheme(schemes, pair) for pair in bounds}
+    rows = [(f"{label.split(':')[0]}, {stats.span(pair)}", stats.paired(areas[pair], weights))
+            for pair in bounds for label, weights in stats.CONTRASTS.items()]
+    rows = [(label, d) for label, d in rows if len(d) > 1][::-1]
+    for height, (label, d) in enumerate(rows):
+        axis.plot(stats.interval(d), [height] * 2, color="#0072B2", lw=2)
+        axis.plot(d, np.full(len(d), height + 0.22), ".", color="0.6", ms=3)
+        axis.plot(d.mean(), height, "o", color="#0072B2")
+    axis.axvspan(-study.margin, study.margin, color="0.85", lw=0, zorder=0)
+    axis.axvline(0, color="0.5", lw=1)
+    axis.set(yticks=range(len(rows)), yticklabels=[label for label, _ in rows], xlabel="points",
+             title=f"planned contrasts, n = {max((len(d) for _, d in rows), default=0)}")
 
 
 def heat(groups):
     """Scheme by pruning method: area under accuracy, coloured by its difference from the row's mean."""
     rows = {}
     for name, group in stats.METHODS.items():
-        schemes = {init: [run for run in runs if run["config"]["seed"] < 10]
-                   for init, runs in groups.get(group, {}).items()}
-        found = stats.by_scheme(schemes, (0.5, stats.UNITS if name == "filters" else stats.TAIL[1]))
-        if any(found.values()):
+        bounds = (0.5, stats.UNITS if name == "filters" else stats.TAIL[1])
+        found = stats.by_scheme(stats.exploring(groups, group), bounds)
+        if all(found.get(init) for init in stats.STANDARD):
             rows[name] = {init: np.mean(list(seeds.values())) for init, seeds in found.items() if seeds}
-    inits = [*stats.STANDARD, *(init for init in stats.finalists(groups)[0]
-                                if sum(init in row for row in rows.values()) > 1)]
-    rows = {name: row for name, row in rows.items() if set(stats.STANDARD) <= set(row)}
     if not rows:
         return None
+    inits = [*stats.STANDARD, *(init for init in stats.finalists(groups)[0]
+                                if sum(init in row for row in rows.values()) > 1)]
     cells = np.array([[row.get(init, np.nan) for init in inits] for row in rows.values()])
     gaps = cells - np.nanmean(cells, 1, keepdims=True)
     figure, (axis,) = panels(1, 1, 9, 0.55 * len(rows) + 1.8)
@@ -329,47 +344,41 @@ def heat(groups):
                         aspect="auto")
     for (row, column), value in np.ndenumerate(cells):
         if np.isfinite(value):
-            dark = abs(gaps[row, column]) > 3
-            axis.text(column, row, f"{value:.2f}\n{gaps[row, column]:+.2f}", ha="center", va="center", fontsize=9,
-                      color="white" if dark else "black")
+            gap = gaps[row, column]
+            axis.text(column, row, f"{value:.2f}\n{gap:+.2f}", ha="center", va="center", fontsize=9,
+                      color="white" if abs(gap) > 3 else "black")
     axis.set(xticks=range(len(inits)), yticks=range(len(rows)), yticklabels=list(rows))
     axis.set_xticklabels(inits, rotation=20, ha="right")
     axis.grid(False)
     figure.colorbar(shown, label="points from the row's mean", ticks=[-10, -1, 0, 1, 10], format="%g")
-    n = max(len(found) for found in stats.by_scheme(groups.get(stats.HALVED, {}), (0.5, 0.0021)).values())
-    return captioned(figure, "MNIST, fc, half of the weights a round: area under test accuracy at early stop from "
-                     f"50 to 0.2% (filters 0.6%) in points, and its distance from the row's mean. Up to {n} seeds, exploratory.")
+    return captioned(figure, "MNIST, fc, half of the weights a round: area under test accuracy at early stop "
+                     "from 50 to 0.2% (filters 0.6%) in points, and its distance from the row's mean. "
+                     "Exploratory.")
 
 
 def doses(groups):
     """Area against gain and against kurtosis, upper range and tail."""
-    schemes = {init: [run for run in runs if run["config"]["seed"] < 10]
-               for init, runs in groups.get(stats.HALVED, {}).items()}
+    schemes = stats.exploring(groups, stats.HALVED)
     gains = {"xavier_normal": 1, **{init: float(init.split("@")[1]) for init in schemes if "@" in init}}
-    kurtosis = {"shape_sign": 1, "shape_arcsine": 1.5, "shape_uniform": 1.8, "shape_trunc2": 2.37,
-                "shape_normal": 3, "shape_laplace": 6, "shape_t4": 12}
-    if not set(gains) & set(schemes) or not set(kurtosis) & set(schemes):
+    if len(gains) == 1 or not set(KURTOSIS) & set(schemes):
         return None
     figure, axes = panels(4, 2, 5.5, 3.4)
-    ranges = [(1, stats.TAIL[0]), stats.TAIL]
     for index, (dose, label) in enumerate(((gains, "gain on Xavier normal's weights"),
-                                           (kurtosis, "kurtosis of the weights, at Xavier's variance"))):
-        for axis, bounds in zip(axes[index::2], ranges):
+                                           (KURTOSIS, "kurtosis of the weights, at Xavier's variance"))):
+        for axis, bounds in zip(axes[index::2], [(1, stats.TAIL[0]), stats.TAIL]):
             found = {init: seeds for init, seeds in stats.by_scheme(schemes, bounds).items() if init in dose}
             order = sorted((init for init in found if found[init]), key=dose.get)
             values = np.full((max(map(len, found.values())), len(order)), np.nan)
             for column, init in enumerate(order):
                 values[:len(found[init]), column] = list(found[init].values())
-            mean, x = stats.summary(values), [dose[init] for init in order]
+            x = [dose[init] for init in order]
             axis.plot(x, values.T, ".", color="0.6", ms=4)
-            axis.errorbar(x, mean.mean, (mean.mean - mean.low, mean.high - mean.mean), fmt="o-", color="#0072B2",
-                          capsize=3)
+            bars(axis, x, values, fmt="o-", color="#0072B2", capsize=3)
             axis.set(xscale="log", xlabel=label, ylabel=f"area, {stats.span(bounds)} (%)")
-            ticks = {tick: f"{tick:g}" for tick in x} | ({12: "t4: inf"} if dose is kurtosis else {})
-            axis.set_xticks(list(ticks), labels=list(ticks.values()))
+            axis.set_xticks(x, labels=["t4: inf" if dose[init] == 12 else f"{dose[init]:g}" for init in order])
             axis.set_xticks([], minor=True)
-    return captioned(figure, "MNIST, fc, half of the weights a round: area under test accuracy at early stop. "
-                     f"Circle: mean and 95% t interval over n = {len(values)} seeds (dots). Exploratory.")
+    return captioned(figure, "MNIST, fc, half of the weights a round: area under test accuracy at early "
+                     f"stop. Circle: mean and 95% t interval over n = {len(values)} seeds (dots). Exploratory.")
 
 
 def mechanism(groups):
@@ -378,50 +387,43 @@ def mechanism(groups):
     if not found:
         return None
     name, study, schemes, _ = found
-
-    def of_layer(key, layer):
-        return lambda level: stats.number(level["diagnostics"]["layers"][layer][key])
-
-    def of_level(key):
-        return lambda level: stats.number(level["diagnostics"][key])
-    names = list(next(iter(schemes.values()))[0]["levels"][0]["size"])
-    rows = [*((f"{layer}: eps, 1 if |w0| decides survival", of_layer("eps", layer)) for layer in names[:3]),
-            *((f"{layer}: AUROC of |w0| for survival", of_layer("auroc", layer)) for layer in names[:3]),
-            ("fc1: rms w0 / rms move of survivors", of_layer("rho", names[0])),
-            ("gradient norm at the start", of_level("gradient_norm")),
-            ("share of fc1 on always-dark pixels", of_level("dark_share")),
-            ("least inputs of a class", of_level("least_class_inputs")),
-            ("weights on a path / all weights", of_level("effective_density")),
-            ("std of logits at the start", of_level("logit_std"))]
+    drawn = [init for init in stats.STANDARD if init in schemes]
+    layers = list(schemes[drawn[0]][0]["levels"][0]["size"])
+    rows = [*((f"{layer}: eps, 1: |w0| decides survival", ("layers", layer, "eps")) for layer in layers[:3]),
+            *((f"{layer}: AUROC of |w0| for survival", ("layers", layer, "auroc")) for layer in layers[:3]),
+            ("fc1: rms w0 / rms move of survivors", ("layers", layers[0], "rho")),
+            ("gradient norm at the start", ("gradient_norm",)),
+            ("std of logits at the start", ("logit_std",)),
+            ("share of fc1 on always-dark pixels", ("dark_share",)),
+            ("least inputs of a class", ("least_class_inputs",)),
+            ("weights on a path / all weights", ("effective_density",))]
     figure, axes = panels(len(rows), 3, 4, 2.9)
-    for axis, (label, quantity) in zip(axes, rows):
-        for init in filter(schemes.get, stats.STANDARD):
+    for axis, (label, keys) in zip(axes, rows):
+        def quantity(level):
+            return stats.number(functools.reduce(lambda value, key: value[key], keys, level["diagnostics"]))
+        for init in drawn:
             density, values = stats.matrix(schemes[init], quantity)
-            mean = stats.summary(values)
-            axis.plot(100 * density, mean.mean, label=init, ms=2.5, lw=1.2, **STYLES[init])
-            axis.fill_between(100 * density, mean.low, mean.high, color=STYLES[init]["color"], lw=0, alpha=0.15)
-        density_axis(axis, 80 * np.nanmin(density), "")
-        axis.xaxis.set_ticks([100, 10, 1, 0.2] if np.nanmin(density) < 0.01 else [100, 20, 5],
-                             labels=["100", "10", "1", "0.2"] if np.nanmin(density) < 0.01 else ["100", "20", "5"])
+            line(axis, density, values, label=init, ms=2.5, lw=1.2, **STYLES[init])
+        density_axis(axis, density, "")
         axis.set_title(label, fontsize=10)
+        axis.set_xticks([tick for tick in (100, 10, 1, 0.2) if tick > 90 * np.nanmin(density)])
+        axis.set_xticklabels([f"{tick:g}" for tick in axis.get_xticks()])
     return captioned(figure, f"{name}, mean and 95% t interval over seeds, by level.", axes[0])
 
 
 def controlled(groups):
     """The ticket against its controls."""
+    runs = {name: stats.exploring(groups, group).get("xavier_normal", [])
+            for name, group in stats.CONTROLLED.items()}
+    if not all(runs.values()):
+        return None
     figure, (axis,) = panels(1, 1, 8, 4.5)
-    looks = itertools.cycle(itertools.product(("-", "--"), ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000")))
-    for (name, group), (line, color) in zip(stats.CONTROLLED.items(), looks):
-        runs = [run for run in groups.get(group, {}).get("xavier_normal", []) if run["config"]["seed"] < 10]
-        if not runs:
-            plt.close(figure)
-            return None
-        density, values = stats.matrix(runs, stats.early_test_acc)
-        mean = stats.summary(100 * values)
-        axis.plot(100 * density, mean.mean, ls=line, color=color, marker="o", ms=4, label=f"{name} (n = {len(runs)})")
-        axis.fill_between(100 * density, mean.low, mean.high, color=color, lw=0, alpha=0.15)
-    density_axis(axis, 80 * np.nanmin(density), "test accuracy at early stop (%)")
-    axis.set_ylim(np.nanmin(mean.mean) - 4, None)
+    for (name, its), color in zip(runs.items(), LAYERS[3:]):
+        density, values = stats.matrix(its, stats.early_test_acc)
+        mean = line(axis, density, 100 * values, color=color, marker="o", ms=4,
+                    label=f"{name} (n = {len(its)})")
+    density_axis(axis, density, "test accuracy at early stop (%)")
+    axis.set_ylim(min(94.5, np.nanmin(mean)), None)
     axis.legend(fontsize=9)
     return captioned(figure, "MNIST, fc, Xavier normal, 20% a round. Band: 95% t interval over seeds.")
 
@@ -429,54 +431,56 @@ def controlled(groups):
 def earlier(groups):
     """The earlier study's true test accuracies beside this one's, LeNet-300-100 on MNIST."""
     table = json.loads((Path(__file__).parent / "report" / "earlier-study.json").read_text())["table"]
-    schemes = stats.since(groups.get(stats.FULL, {}), 10)
+    schemes = stats.confirming(groups, stats.FULL)
     if not schemes:
         return None
     figure, axes = panels(2, 2, 6, 4.2, sharey=True)
-    for init in stats.STANDARD:
-        row = table[f"lenet {init.replace('_', '-')}"]
-        mean, half = np.array(row["mean"]), np.array(row["sd"]) * stats.t_quantile(row["n"] - 1) / row["n"] ** 0.5
-        x = 100 * 0.8 ** np.arange(len(mean))
-        axes[0].plot(x, mean, label=init, ms=4, **STYLES[init])
-        axes[0].fill_between(x, mean - half, mean + half, color=STYLES[init]["color"], lw=0, alpha=0.15)
-        if init in schemes:
-            density, values = stats.matrix(schemes[init], stats.final_test_acc)
-            own = stats.summary(100 * values)
-            axes[1].plot(100 * density, own.mean, ms=4, **STYLES[init])
-            axes[1].fill_between(100 * density, own.low, own.high, color=STYLES[init]["color"], lw=0, alpha=0.15)
-    for axis, title in zip(axes, (f"earlier study, n = {row['n']}: one reset for all", "here: each to its own draw")):
-        density_axis(axis, 1.1, "test accuracy at a level's end (%)" if axis is axes[0] else "")
+    for init in filter(schemes.get, stats.STANDARD):
+        row, look = table[f"lenet {init.replace('_', '-')}"], {"ms": 4, **STYLES[init]}
+        mean = np.array(row["mean"])
+        half = np.array(row["sd"]) * stats.t_quantile(row["n"] - 1) / row["n"] ** 0.5
+        there = 0.8 ** np.arange(len(mean))
+        axes[0].plot(100 * there, mean, label=init, **look)
+        axes[0].fill_between(100 * there, mean - half, mean + half, color=look["color"], lw=0, alpha=0.15)
+        density, values = stats.matrix(schemes[init], stats.final_test_acc)
+        line(axes[1], density, 100 * values, **look)
+    n = "/".join(str(len(schemes.get(init, []))) for init in stats.STANDARD)
+    titles = f"earlier, n = {row['n']}: one reset for all", f"here, n = {n}: its own draw"
+    for axis, title in zip(axes, titles):
+        density_axis(axis, there, "test accuracy at a level's end (%)" if axis is axes[0] else "")
         axis.set(title=title, ylim=(86, 98.6))
-    return captioned(figure, "Left: stfwn/neural-network-pruning (2020), test accuracy from its logs, 20% a round in "
-                     "every layer; all arms were reset to PyTorch's default weights. Right: this study, 20%, output "
-                     "layer 10%. Mean and 95% t interval.", axes[0])
+    return captioned(figure, "Left: stfwn/neural-network-pruning (2020), test accuracy from its logs, 20% a "
+                     "round in every layer; all arms were reset to PyTorch's default weights. Right: this study, "
+                     "20%, output layer 10%. Mean and 95% t interval.", axes[0])
 
 
 def of_group(figure, data_dir=None):
     """A group's figure, of the study's four schemes on MNIST."""
     def drawn(groups):
-        schemes = {init: runs for init, runs in stats.since(groups.get(stats.FULL, {}), 10).items()
+        schemes = {init: runs for init, runs in stats.confirming(groups, stats.FULL).items()
                    if init in stats.STANDARD}
         runs = sum(schemes.values(), [])
         return figure(Group(stats.FULL, schemes, runs, runs[0]["config"], STYLES, data_dir)) if runs else None
     return drawn
 
 
+BOXES = {"seed, scheme": (0.09, 0.78), "initial weights w0\n(kept)": (0.33, 0.78),
+         "w0 under the mask": (0.58, 0.78), "train 5 epochs,\nfresh Adam": (0.83, 0.78),
+         "measure: validation\nand test accuracy": (0.83, 0.42),
+         "rank |w| in each layer,\nremove a fifth": (0.58, 0.42), "new mask": (0.33, 0.42),
+         "metrics, a record\na level": (0.83, 0.08), "tables, figures,\ntests": (0.58, 0.08)}
+ARROWS = [(0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (5, 6), (6, 2), (4, 7), (7, 8)]
+
+
 def diagram(groups):
     """The experiment as boxes and arrows."""
-    boxes = {"seed, scheme": (0.09, 0.78), "initial weights w0\n(kept)": (0.33, 0.78),
-             "w0 under the mask": (0.58, 0.78), "train 5 epochs,\nfresh Adam": (0.83, 0.78),
-             "measure: validation\nand test accuracy": (0.83, 0.42), "rank |w| in each layer,\nremove a fifth": (0.58, 0.42),
-             "new mask": (0.33, 0.42), "metrics, a record\na level": (0.83, 0.08),
-             "tables, figures,\ntests": (0.58, 0.08)}
-    arrows = [(0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (5, 6), (6, 2), (4, 7), (7, 8)]
     figure, (axis,) = panels(1, 1, 9.5, 3.2)
-    places = list(boxes.values())
-    for start, end in arrows:
-        (x, y), (to_x, to_y) = places[start], places[end]
-        axis.annotate("", (to_x, to_y), (x, y), arrowprops={"arrowstyle": "-|>", "color": "0.3", "lw": 1.4,
-                                                            "shrinkA": 42, "shrinkB": 42 if x != to_x else 24})
-    for text, (x, y) in boxes.items():
+    places = list(BOXES.values())
+    for start, end in ARROWS:
+        upright = places[start][0] == places[end][0]
+        axis.annotate("", places[end], places[start], arrowprops={
+            "arrowstyle": "-|>", "color": "0.3", "lw": 1.4, "shrinkA": 42, "shrinkB": 24 if upright else 42})
+    for text, (x, y) in BOXES.items():
         axis.text(x, y, text, ha="center", va="center", fontsize=10,
                   bbox={"boxstyle": "round,pad=0.5", "fc": "#E8F1F8", "ec": "#0072B2"})
     axis.text(0.33, 0.6, "next level: back to w0", fontsize=9, color="0.3", ha="center")
@@ -486,9 +490,9 @@ def diagram(groups):
 
 
 STYLES = scheme_styles(())
-STUDY = {"diagram": diagram, "tradeoff": tradeoff, "differences": differences, "heat": heat, "doses": doses, "mechanism": mechanism,
-         "controls": controlled, "earlier": earlier, "inputs": of_group(inputs), "inits": of_group(inits),
-         "examples": of_group(examples, os.environ.get("DATA_DIR", "data"))}
+STUDY = {"diagram": diagram, "tradeoff": tradeoff, "differences": differences, "heat": heat, "doses": doses,
+         "mechanism": mechanism, "controls": controlled, "earlier": earlier, "inputs": of_group(inputs),
+         "inits": of_group(inits), "examples": of_group(examples, os.environ.get("DATA_DIR", "data"))}
 
 
 def write(path, save):
@@ -526,7 +530,7 @@ def main():
     parser.add_argument("--runs", default="runs", help="folder of runs")
     parser.add_argument("--figures", default="figures", help="folder to write to")
     parser.add_argument("--data-dir", default=os.environ.get("DATA_DIR", "data"), help="folder of <name>.npz")
-    parser.add_argument("--study", action="store_true", help="draw the figures of the report, over all groups")
+    parser.add_argument("--study", action="store_true", help="draw the report's figures, over all groups")
     args = parser.parse_args()
     runs = [run for run in stats.read(args.runs) if run["levels"]]
     if not runs:

@@ -312,7 +312,7 @@ def choose(config, data, folder, donor, init, level):
         return ones, None, init
     if donor:
         change = CONTROLS[config["control"] or "none"].change
-        before, masks = (change(checkpoint(donor, number)[1], config, number) for number in (level - 1, level))
+        before, masks = (change(checkpoint(donor, k)[1], config, k) for k in (level - 1, level))
         nested = all((masks[name] <= before[name]).all() for name in masks)
         return masks, before if nested else ones, init
     state, masks = init, ones

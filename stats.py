@@ -279,8 +279,8 @@ def level_near(densities, wanted):
 
 
 def area(densities, values, high, low):
-    """Area under values (L,) against the log of densities (L,), from the level near `high` to that near `low`,
-    over its length: a mean of the values. NaN where a level is missing or near neither."""
+    """Area under values (L,) against the log of densities (L,) over its length, from the level near `high` to
+    that near `low`: a mean of the values. NaN where a level is missing or near neither."""
     first, last = level_near(densities, high), level_near(densities, low)
     if first is None or last is None or first >= last:
         return NAN
@@ -305,7 +305,10 @@ def within_a_point(densities, values, dense):
     if not len(below):
         return float(densities[-1])
     at = below[0]
-    return NAN if at == 0 else float(np.exp(x[at - 1] + (x[at] - x[at - 1]) * y[at - 1] / (y[at - 1] - y[at])))
+    if at == 0:
+        return NAN
+    part = y[at - 1] / (y[at - 1] - y[at])      # of the way down to the level below
+    return float(np.exp(x[at - 1] + part * (x[at] - x[at - 1])))
 
 
 # ---- paired differences by seed and their tests
@@ -343,8 +346,8 @@ def sign_flip(d):
 
 
 def max_t(rows):
-    """p of each of several rows of differences (k, n) for the largest |t| of all under joint sign flips, which
-    keeps the chance of any false alarm at p (Westfall & Young 1993). Flips leave the sum of squares alone."""
+    """p of each of several rows of differences (k, n) for the largest |t| of all under joint sign flips: the
+    chance of any false alarm (Westfall & Young 1993). Flips leave the sum of squares alone."""
     def t(sums, row):
         n, square = len(row), (row ** 2).sum()
         return sums / np.sqrt(np.maximum((square - sums ** 2 / n) / (n - 1), 1e-30) * n)
@@ -405,21 +408,22 @@ def calibration(values, repeats=2000):
 
 FULL, HALF = "mnist-fc-magnitude", "-ratefc0.5-rateout0.28"     # all rounds; half of the weights a round
 HALVED = FULL + HALF
-Study = namedtuple("Study", "group bounds margin collapsed first")  # bounds (1, middle, end); first: of the seeds
+Study = namedtuple("Study", "group bounds margin collapsed")    # bounds: of the areas, densities
+CONFIRM = 10                                                    # the first seed that nothing was chosen on
 STUDIES = {
-    "LeNet-300-100, MNIST": Study(FULL, (1, 0.012, 0.0021), 0.1, 90, 10),
-    "LeNet-300-100, Fashion-MNIST": Study("fashion_mnist-fc-magnitude" + HALF, (1, 0.016, 0.0021), 0.1, 70, 10),
+    "LeNet-300-100, MNIST": Study(FULL, (1, 0.012, 0.0021), 0.1, 90),
+    "LeNet-300-100, Fashion-MNIST": Study("fashion_mnist-fc-magnitude" + HALF, (1, 0.016, 0.0021), 0.1, 70),
     "Conv-2, CIFAR-10": Study("cifar10-conv2-magnitude-epochs2-rateconv0.19-ratefc0.36-rateout0.19",
-                              (1, 0.03), 0.5, 25, 10),
-    "Conv-2, CIFAR-10, 20 rounds": Study("cifar10-conv2-magnitude-bf16", (1, 0.03, 0.0126), 0.5, 25, 10),
-    "Conv-6, CIFAR-10, 20 rounds": Study("cifar10-conv6-magnitude-bf16", (1, 0.036, 0.0254), 0.5, 25, 10)}
+                              (1, 0.03), 0.5, 25),
+    "Conv-2, CIFAR-10, 20 rounds": Study("cifar10-conv2-magnitude-bf16", (1, 0.03, 0.0126), 0.5, 25),
+    "Conv-6, CIFAR-10, 20 rounds": Study("cifar10-conv6-magnitude-bf16", (1, 0.036, 0.0254), 0.5, 25)}
 TAIL = (0.016, 0.0021)                                          # of a halved run
 SAME = ("shape_normal", "shape_uniform")                        # as two of the standard schemes are
 METHODS = {"magnitude, layer by layer": HALVED, "magnitude, global": f"{FULL}-global{HALF}",
            "magnitude, one-shot": f"{FULL}-oneshot{HALF}",
            **{name: f"mnist-fc-{name}{HALF}" for name in ("movement", "filters", "random", "snip", "grasp",
                                                           "synflow")}}
-UNITS = 0.006                                                   # the least density of `filters`: two units, one
+UNITS = 0.006                                                   # the least density of `filters`, but for one
 VARIANTS = {"as it is": HALVED, "signs of w0 alone": f"{FULL}-rewindsigns{HALF}",
             "w0 rescaled to each unit's norm": f"{FULL}-rewindrescaled{HALF}",
             "pruned by movement": f"mnist-fc-movement{HALF}", "pixels in [0, 1]": f"{FULL}-unit{HALF}",
@@ -431,10 +435,14 @@ def span(bounds):
     return f"{100 * bounds[0]:g} to {100 * bounds[1]:.2g}%"
 
 
-def since(schemes, seed):
-    """The runs of seeds from `seed` on, by scheme."""
-    kept = {init: [run for run in runs if run["config"]["seed"] >= seed] for init, runs in schemes.items()}
+def with_seeds(groups, group, confirming):
+    """{scheme: runs} of a group, of the seeds that confirm, or of those that explore."""
+    kept = {init: [run for run in runs if (run["config"]["seed"] >= CONFIRM) == confirming]
+            for init, runs in groups.get(group, {}).items()}
     return {init: runs for init, runs in kept.items() if runs}
+
+
+confirming, exploring = (functools.partial(with_seeds, confirming=which) for which in (True, False))
 
 
 def by_scheme(schemes, bounds, quantity=None):
@@ -445,7 +453,7 @@ def by_scheme(schemes, bounds, quantity=None):
 def studies(groups):
     """(name, study, its schemes, its pairs of bounds) of what has been run."""
     for name, study in STUDIES.items():
-        schemes = since(groups.get(study.group, {}), study.first)
+        schemes = confirming(groups, study.group)
         if schemes:
             yield name, study, schemes, list(zip(study.bounds, study.bounds[1:]))
 
@@ -548,8 +556,8 @@ def limits(groups):
             own, common, collapsed = np.array(found).T
             rows.append([name, init, f"{100 * np.nanmedian(own):.2f}", f"{100 * np.nanmedian(common):.2f}",
                          f"{int(collapsed.sum())} (below {study.collapsed}%)", str(len(found))])
-    return ("Smallest % of weights down to which every level is within 1 point of the dense network, its own or "
-            "the schemes' common one (medians), and runs that collapse at any level.",
+    return ("Smallest % of weights down to which every level is within 1 point of the dense network, its own "
+            "or the schemes' common one (medians), and runs that collapse at any level.",
             ["network, data", "scheme", "own dense", "common dense", "collapsed", "n"], rows)
 
 
@@ -559,7 +567,8 @@ def stops(groups):
         for init in filter(schemes.get, STANDARD):
             densities, steps = matrix(schemes[init], early_step)
             found = [level_near(densities, wanted) for wanted in (1, 0.21, 0.07, 0.03, 0.012)]
-            rows.append([name, init, *("" if at is None else f"{np.nanmean(steps[:, at]):.0f}" for at in found)])
+            means = ["" if at is None else f"{np.nanmean(steps[:, at]):.0f}" for at in found]
+            rows.append([name, init, *means])
     return ("Step of the least validation loss, mean over seeds, at % remaining.",
             ["network, data", "scheme", "100", "21", "7", "3", "1.2"], rows)
 
@@ -569,24 +578,22 @@ def early_val_acc(level):
 
 
 def screened(groups):
-    """{scheme: {seed: score}} of the screen: validation accuracy at early stop, 100 to 0.2%, seeds below 10."""
-    schemes = {init: [run for run in runs if run["config"]["seed"] < 10]
-               for init, runs in groups.get(HALVED, {}).items()}
-    return by_scheme(schemes, (1, TAIL[1]), early_val_acc)
+    """{scheme: {seed: score}} of the screen: area under validation accuracy at early stop, 100 to 0.2%."""
+    return by_scheme(exploring(groups, HALVED), (1, TAIL[1]), early_val_acc)
 
 
 def screen(groups):
-    scores, schemes = screened(groups), groups.get(HALVED, {})
+    scores, schemes = screened(groups), exploring(groups, HALVED)
     tail, upper = by_scheme(schemes, TAIL), by_scheme(schemes, (1, TAIL[0]))
     rows = []
     for init in sorted(scores, key=lambda init: -np.mean(list(scores[init].values()) or [-np.inf])):
         gap = paired(scores, {init: 1, "xavier_normal": -1}) if init != "xavier_normal" else np.array([])
         rows.append([init, spread(scores[init].values()), signed(gap), spread(upper[init].values()),
                      spread(tail[init].values()), str(len(scores[init]))])
-    return ("Every scheme, half of the weights a round, by its score: area under validation accuracy from 100 to "
-            "0.2%, mean (sd); the differences are paired by seed. Exploratory.",
-            ["scheme", "score", "less xavier_normal", f"test, {span((1, TAIL[0]))}", f"test, {span(TAIL)}", "n"],
-            rows)
+    return ("Every scheme, half of the weights a round, by its score: area under validation accuracy from "
+            "100 to 0.2%, mean (sd); the differences are paired by seed. Exploratory.",
+            ["scheme", "score", "less xavier_normal", f"test, {span((1, TAIL[0]))}", f"test, {span(TAIL)}",
+             "n"], rows)
 
 
 def finalists(groups):
@@ -599,7 +606,7 @@ def finalists(groups):
 
 def confirmed(groups):
     customs, comparator = finalists(groups)
-    schemes = since(groups.get(FULL, {}), 10)
+    schemes = confirming(groups, FULL)
     study = STUDIES["LeNet-300-100, MNIST"]
     cases = [(init, pair, paired(by_scheme(schemes, pair), {init: 1, comparator: -1}))
              for init in customs if init in schemes for pair in zip(study.bounds, study.bounds[1:])]
@@ -608,33 +615,31 @@ def confirmed(groups):
     adjusted = max_t(np.array([d for _, _, d in cases])) if cases else []
     rows = [[init, comparator, span(pair), str(len(d)), signed(d), p_text(p),
              p_text(equivalence(d, study.margin))] for (init, pair, d), p in zip(cases, adjusted)]
-    return ("The finalists against the best standard scheme on fresh seeds, test accuracy: max-T sign-flip test.",
-            ["scheme", "against", "densities", "n", "difference, points [95%]", "max-T p", "equivalence p"], rows)
+    return ("The finalists against the best standard scheme on fresh seeds: areas under test accuracy, max-T "
+            "sign-flip test.", ["scheme", "against", "densities", "n", "difference, points [95%]", "max-T p",
+                                "equivalence p"], rows)
 
 
 def carried(groups):
     rows = []
     for name, group in METHODS.items():
-        schemes = {init: [run for run in runs if run["config"]["seed"] < 10]
-                   for init, runs in groups.get(group, {}).items()}
-        found = by_scheme(schemes, (0.5, UNITS if name == "filters" else TAIL[1]))
+        found = by_scheme(exploring(groups, group), (0.5, UNITS if name == "filters" else TAIL[1]))
         others = [init for init in finalists(groups)[0] if found.get(init)]
         if any(found.values()):
             rows.append([name, *(spread(found.get(init, {}).values()) for init in STANDARD),
                          *(signed(paired(found, weights)) for weights in list(CONTRASTS.values())[:2]),
                          "; ".join(f"{init} {spread(found[init].values())}" for init in others),
                          str(max(map(len, found.values())))])
-    return ("Under other pruning methods: area under test accuracy from 50 to 0.2% (filters 0.6%), mean (sd), and "
-            "the contrasts with t intervals. Exploratory.", ["method", *STANDARD, *list(CONTRASTS)[:2], "finalists", "n"], rows)
+    return ("Under other pruning methods: area under test accuracy from 50 to 0.2% (filters 0.6%), mean "
+            "(sd), and the contrasts with t intervals. Exploratory.",
+            ["method", *STANDARD, *list(CONTRASTS)[:2], "finalists", "n"], rows)
 
 
 def why(groups):
     rows = []
     for name, group in VARIANTS.items():
-        schemes = {init: [run for run in runs if run["config"]["seed"] < 10]
-                   for init, runs in groups.get(group, {}).items()}
         for bounds in ((1, TAIL[0]), TAIL):
-            found = by_scheme(schemes, bounds)
+            found = by_scheme(exploring(groups, group), bounds)
             d = [paired(found, weights) for weights in list(CONTRASTS.values())[:2]]
             if len(d[0]):
                 rows.append([name, span(bounds), *(spread(found[init].values()) for init in STANDARD),
@@ -644,20 +649,21 @@ def why(groups):
 
 
 def swaps(groups):
-    rows, base = [], groups.get(HALVED, {})
+    rows, base = [], exploring(groups, HALVED)
     for other in ("xavier_uniform", "kaiming_normal", "xavier_normal@4"):
         cells = {}
         for masks, values in ((a, b) for a in ("xavier_normal", other) for b in ("xavier_normal", other)):
             group = f"{FULL}-from-{FULL.replace('-magnitude', '')}-{masks}-magnitude{HALF}{HALF}"
-            runs = base.get(values, []) if masks == values else groups.get(group, {}).get(values, [])
-            cells[masks, values] = areas([run for run in runs if run["config"]["seed"] < 10], *TAIL)
+            schemes = base if masks == values else exploring(groups, group)
+            cells[masks, values] = areas(schemes.get(values, []), *TAIL)
         one = "xavier_normal"
         if all(cells.values()):
             rows.append([other, *(spread(cell.values()) for cell in cells.values()),
                          signed(paired(cells, {(other, one): 1, (one, one): -1})),
                          signed(paired(cells, {(one, other): 1, (one, one): -1})),
                          str(min(map(len, cells.values())))])
-    return (f"Masks of one scheme with the initial values of another: test area from {span(TAIL)}. Exploratory.",
+    return (f"Masks of one scheme with the initial values of another: area under test accuracy, "
+            f"{span(TAIL)}. Exploratory.",
             ["B (A is xavier_normal)", "masks A, values A", "masks A, values B", "masks B, values A",
              "masks B, values B", "masks B less A", "values B less A", "n"], rows)
 
@@ -670,13 +676,15 @@ CONTROLLED = {"ticket": FULL, "another draw, the ticket's masks": f"{FULL}-reini
 def controls(groups):
     rows = []
     for name, group in CONTROLLED.items():
-        runs = [run for run in groups.get(group, {}).get("xavier_normal", []) if run["config"]["seed"] < 10]
+        runs = exploring(groups, group).get("xavier_normal", [])
         densities, values = matrix(runs, early_test_acc)
-        ends = matrix(runs, final_test_acc)[1]
-        found = [level_near(densities, wanted) if runs else None for wanted in (1, 0.21, 0.07, 0.036)]
+        ends, line = matrix(runs, final_test_acc)[1], []
+        for wanted in (1, 0.21, 0.07, 0.036) if runs else ():
+            at = level_near(densities, wanted)
+            if at is not None:
+                line.append(f"{spread(100 * values[:, at])}; {100 * ends[:, at].mean():.2f}")
         if runs:
-            rows.append([name, *("" if at is None else f"{spread(100 * values[:, at])}; {100 * ends[:, at].mean():.2f}"
-                                 for at in found), str(len(runs))])
+            rows.append([name, *line, str(len(runs))])
     return ("Controls, Xavier normal: test accuracy (%) at early stop, mean (sd); and at the level's end.",
             ["network", "100%", "21%", "7%", "3.6%", "n"], rows)
 
@@ -713,7 +721,7 @@ def verdicts(runs):
 def main():
     parser = argparse.ArgumentParser(description="Print the verdict tables of the study as Markdown.")
     parser.add_argument("runs", help="folder of runs")
-    parser.add_argument("--keep", metavar="RUNS", help="first copy the metrics of the runs in this folder there")
+    parser.add_argument("--keep", metavar="RUNS", help="first copy the metrics of the runs in RUNS there")
     args = parser.parse_args()
     if args.keep:
         keep(args.keep, args.runs)

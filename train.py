@@ -187,7 +187,7 @@ def provenance(args, data):
 
 
 def note(metrics, here):
-    """Add provenance `here` to a run's, with the level it starts at, if it is not that of the level before."""
+    """Add provenance `here` to a run's, and the level it starts at, if it is not that of the level before."""
     aside = {"level": len(metrics["levels"]), "command": here["command"]}
     if not metrics["provenance"] or {**metrics["provenance"][-1], **aside} != {**here, **aside}:
         metrics["provenance"].append({**here, **aside})
@@ -359,7 +359,7 @@ def held():
 
 
 def pick_up(path, part, now):
-    """Bring `now`, a level's state in memory, to what `path` holds of the same `part` of a run, if it does."""
+    """Bring `now`, a level's state in memory, to what `path` holds of the same `part` of a run, if any."""
     try:
         there = load(path)
     except FileNotFoundError:
@@ -505,7 +505,7 @@ def stop(number, frame):
 
 
 def at_the_door(main):
-    """Run a script's `main`; what the machine refuses is one sentence, and a signal exit code 128 + its number."""
+    """Run a script's `main`: a refusal is one sentence, a signal is exit code 128 + its number."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
     try:

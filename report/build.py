@@ -1,9 +1,10 @@
 """Builds the report and the slides from results/, on figures that plot.py has drawn.
 
-    python report/build.py     report/REPORT.md, report/slides.pptx, and report.pdf where pandoc and chromium are
+    python report/build.py     REPORT.md, slides.pptx, and report.pdf where pandoc and chromium are at hand
 
-In text.md and slides.md `<<table NAME>>` is a table of stats.VERDICTS or of this file, `<<figure NAME: caption>>`
-figures/study-NAME.png, `<<ref NAME>>` the number of either, `<<value NAME>>` a number with its n, interval and p.
+In text.md and slides.md `<<table NAME>>` is a table of stats.VERDICTS or of this file, `<<figure NAME:
+caption>>` figures/study-NAME.png, `<<ref NAME>>` the number of either, `<<value NAME>>` a number with its n,
+interval and p.
 """
 import argparse
 import re
@@ -22,6 +23,8 @@ import stats  # noqa: E402
 import train  # noqa: E402
 
 MARK = re.compile(r"<<(table|figure|ref|value) ([\w.-]+)(?:: ([^>]*))?>>")
+STYLE = ("body{max-width:52em;font:10.5pt/1.4 sans-serif}table{font-size:8pt;border-collapse:collapse}"
+         "td,th{border-bottom:1px solid #ddd;padding:2px 5px}img{max-width:100%}")
 SHORT = {"scale": "scale: Kaiming less Xavier", "shape": "shape: uniform less normal",
          "interaction": "interaction of the two"}
 
@@ -61,8 +64,8 @@ def counts(groups):
              str(max(len(run["levels"]) - 1 for runs in members.values() for run in runs)),
              ", ".join(sorted({row["commit"] for runs in members.values() for run in runs
                                for row in run["provenance"]}))] for name, members in groups.items()]
-    return "Runs in results/ by group, and the commits that made them.", ["group", "schemes", "runs", "rounds",
-                                                                          "commit"], rows
+    return ("Runs in results/ by group, and the commits that made them.",
+            ["group", "schemes", "runs", "rounds", "commit"], rows)
 
 
 def values(groups):
@@ -144,8 +147,7 @@ def pdf(markdown_file, path):
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder, "report.html")
         style = Path(folder, "style.html")  # pictures are found from where the Markdown lies
-        style.write_text(f"<base href='{HERE.as_uri()}/'><style>" "body{max-width:52em;font:10.5pt/1.4 sans-serif}table{font-size:8pt;border-collapse:"
-                         "collapse}td,th{border-bottom:1px solid #ddd;padding:2px 5px}img{max-width:100%}</style>")
+        style.write_text(f"<base href='{HERE.as_uri()}/'><style>{STYLE}</style>")
         subprocess.run(["pandoc", markdown_file, "-s", "--metadata", "title= ", "-H", style,
                         "--mathml", "-o", page], check=True, cwd=HERE)
         subprocess.run(["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-pdf-header-footer",
