@@ -497,7 +497,7 @@ STUDY = {"diagram": diagram, "tradeoff": tradeoff, "differences": differences, "
 
 def write(path, save):
     """Has a temporary file saved, then puts it in its place."""
-    temporary = path.with_name(path.name + ".tmp")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     save(temporary)
     os.replace(temporary, path)
     print(path, flush=True)

@@ -65,7 +65,7 @@ groups() {  # schemes | seeds | command
 list() {
     groups "$1" | while IFS='|' read -r schemes seeds command; do
         for seed in $seeds; do for scheme in $schemes; do
-            echo "$PYTHON $command --init $scheme --seed $seed"
+            echo "env OMP_NUM_THREADS=${SLURM_CPUS_PER_TASK:-1} $PYTHON $command --init $scheme --seed $seed"
         done; done
     done
 }
@@ -88,12 +88,14 @@ fi
 JOBS=${JOBS:-$cores}
 export OMP_NUM_THREADS=$(( cores / JOBS > 0 ? cores / JOBS : 1 ))
 all=$(list "$grid" | wc -l)
-lines=$(todo "$grid" 2> /dev/null)
+lines=$(todo "$grid" 2> >(sed '/ is finished$/d' >&2))
 left=$(printf '%s' "$lines" | grep -c . || true)
 echo "grid $grid: $((all - left)) of $all runs are finished, $left to do, $JOBS at a time"
 failed=0
 # BAR: each process draws its progress bar on a line of its own; 75: the run is in another process's hands
 printf '%s' "$lines" |
     xargs -r -d '\n' -P "$JOBS" --process-slot-var=BAR -I{} sh -c '{} || [ $? -eq 75 ] || exit 1' || failed=1
-$PYTHON plot.py
+if compgen -G 'runs/*/metrics.json' > /dev/null; then  # none where other processes are on every run's first level
+    flock runs/lock $PYTHON plot.py  # the last of several grids to draw has them all
+fi
 exit $failed

@@ -1,0 +1,301 @@
+"""The grid in several hands at once: run_all.sh twice side by side, GNU parallel, a Slurm array."""
+import contextlib
+import fcntl
+import getpass
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import pytest
+
+import plot
+import prune
+import stats
+import train
+from test_scripts import bash, copy_of_the_scripts
+
+FIRST, SECOND = "xavier_normal", "kaiming_normal"
+LEVELS = 2
+OTHERS = "another process is on this run; it was left alone"
+PATH = os.environ["PATH"] + ":/usr/local/sbin:/usr/sbin:/sbin"  # a user's own may lack the daemons' folder
+SLURM = ("munged", "slurmctld", "slurmd", "sinfo", "sbatch", "squeue", "scontrol", "scancel")
+SLURM_CONF = """
+ClusterName=test
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={ports[0]}
+SlurmdPort={ports[1]}
+CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
+SlurmUser={user}
+SlurmdUser={user}
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge.socket
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.pid
+SlurmdParameters=config_overrides
+SchedulerParameters=sched_interval=1,bf_interval=1
+ProctrackType=proctrack/pgid
+TaskPlugin=task/none
+MpiDefault=none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU
+JobRequeue=1
+ReturnToService=2
+NodeName={host} NodeAddr=127.0.0.1 CPUs=2
+PartitionName=all Nodes=ALL Default=YES
+"""
+
+
+@pytest.fixture(scope="module")
+def env(blobs):
+    """What the commands are given: nothing in it says how many threads, nor that this is a Slurm job."""
+    plain = {key: value for key, value in os.environ.items() if not key.startswith(("SLURM", "OMP"))}
+    return {**plain, "PATH": PATH, "PYTHON": sys.executable, "DATA_DIR": str(blobs)}
+
+
+def small_grid(folder, schemes, seeds="0", steps=20):
+    """The scripts in `folder`, where the grid `quick` is a few short levels of mnist."""
+    folder.mkdir()
+    copy_of_the_scripts(folder)
+    script = folder / "run_all.sh"
+    words = f"prune.py --net fc --data mnist --steps {steps} --looks 1 --levels {LEVELS}"
+    text, found = re.subn(r"quick\) tour=.*?;;", f'quick) echo "{schemes}|{seeds}|{words}" ;;',
+                          script.read_text(), flags=re.DOTALL)
+    assert found == 1
+    script.write_text(text)
+    return folder
+
+
+def numbers(runs):
+    """{run: its metrics less what may differ}; nothing else than whole files is there."""
+    assert not list(runs.rglob("*.tmp")) and not list(runs.rglob("underway.pt"))
+    found = {path.parent.name: json.loads(path.read_text()) for path in runs.glob("*/metrics.json")}
+    for metrics in found.values():
+        assert {entry["threads"] for entry in metrics.pop("provenance")} == {1}
+        for level in metrics["levels"]:
+            del level["seconds"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def alone(blobs, tmp_path_factory):
+    """alone(grid): the numbers of its lines, run one after another in this process."""
+    def call(grid):
+        out = tmp_path_factory.mktemp("alone")
+        lines = bash(grid, "list", "quick").stdout.splitlines()
+        for line in lines:
+            words = [*line[line.index("prune.py"):].split(), "--data-dir", str(blobs), "--out", str(out)]
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(sys, "argv", words)
+                prune.main()
+        found = numbers(out)
+        assert len(found) == len(lines) > 0
+        return found
+    return call
+
+
+def once(found):
+    """1 for every level of every run."""
+    return Counter((name, str(level)) for name in found for level in range(LEVELS + 1))
+
+
+def trained(*texts):
+    """How often a level of a run was finished, by the lines that the processes print."""
+    return Counter(re.findall(r"^(\S+)  level (\d+)  ", "".join(texts), re.MULTILINE))
+
+
+def until(happens, seconds=300):
+    """Wait for happens() to be true."""
+    end = time.monotonic() + seconds
+    while not happens():
+        if time.monotonic() > end:
+            raise TimeoutError(f"waited {seconds} s in vain")
+        time.sleep(0.05)
+
+
+def reads(runs, monkeypatch):
+    """Read and draw while others write; only a folder without any metrics may be refused."""
+    monkeypatch.setattr(sys, "argv", ["plot.py", "--runs", str(runs), "--figures", str(runs.parent / "mine")])
+    for look in (*[lambda: stats.read(runs)] * 50, plot.main):
+        there = list(runs.glob("*/metrics.json"))
+        try:
+            look()
+        except SystemExit as refusal:
+            assert not there, refusal
+        time.sleep(0.01)
+
+
+def test_two_grids_side_by_side_do_every_run_once_and_plot_reads_meanwhile(tmp_path, env, alone, monkeypatch):
+    grid = small_grid(tmp_path / "grid", f"{FIRST} {SECOND}", "0 1", steps=60)
+    logs = [tmp_path / "one", tmp_path / "two"]
+    both = []
+    for log in logs:
+        with open(log, "w") as file:
+            both.append(subprocess.Popen(["bash", "run_all.sh", "quick"], cwd=grid, env={**env, "JOBS": "8"},
+                                         stdout=file, stderr=file))
+    while None in [process.poll() for process in both]:
+        reads(grid / "runs", monkeypatch)
+    texts = [log.read_text() for log in logs]
+    assert [process.returncode for process in both] == [0, 0], texts
+    expected = alone(grid)
+    assert numbers(grid / "runs") == expected and trained(*texts) == once(expected)
+    figures = [path.name for path in (grid / "figures").iterdir()]
+    assert any("accuracy" in name for name in figures) and not any(name.endswith(".tmp") for name in figures)
+
+
+def test_a_grid_whose_runs_are_all_in_other_hands_says_so_and_ends_well(tmp_path, env):
+    grid = small_grid(tmp_path / "grid", FIRST)
+    folder = grid / "runs" / f"mnist-fc-{FIRST}-magnitude-steps20-looks1-s0"
+    folder.mkdir(parents=True)
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = bash(grid, "quick", **env)
+    assert done.returncode == 0 and OTHERS in done.stderr and done.stderr.count("\n") == 1, done.stderr
+    assert [path.name for path in folder.iterdir()] == ["lock"]
+
+
+def test_a_grid_with_a_damaged_run_names_it_before_anything_starts(tmp_path, env):
+    grid = small_grid(tmp_path / "grid", FIRST)
+    folder = grid / "runs" / f"mnist-fc-{FIRST}-magnitude-steps20-looks1-s0"
+    folder.mkdir(parents=True)
+    (folder / "metrics.json").write_text("{")
+    done = bash(grid, "quick", **env)
+    assert done.returncode == 1 and "metrics.json is damaged" in done.stderr and done.stderr.count("\n") == 1
+    assert not done.stdout
+
+
+def gnu_parallel():
+    """Whether `parallel` is GNU's: moreutils has another command of that name."""
+    if not shutil.which("parallel"):
+        return False
+    return "GNU parallel" in subprocess.run(["parallel", "--version"], capture_output=True, text=True).stdout
+
+
+@pytest.mark.skipif(not gnu_parallel(), reason="GNU parallel is not installed")
+@pytest.mark.parametrize("hosts", ["-j 2", "--sshlogin 2/: --workdir {grid}"])
+def test_gnu_parallel_runs_the_list(tmp_path, env, alone, hosts):
+    """`2/:` is this machine as a host with two runs at a time; the list is made in another folder."""
+    grid, elsewhere = small_grid(tmp_path / "grid", f"{FIRST} {SECOND}"), tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    command = f"bash {grid}/run_all.sh list quick | parallel {hosts.format(grid=grid)}"
+    done = subprocess.run(["bash", "-c", command], cwd=elsewhere if "workdir" in hosts else grid,
+                          env={**env, "HOME": str(tmp_path)}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    expected = alone(grid)
+    assert numbers(grid / "runs") == expected and trained(done.stderr) == once(expected)
+    assert not list(elsewhere.iterdir())
+
+
+def free_ports(count):
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [each.getsockname()[1] for each in sockets]
+
+
+def end(process):
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+
+
+@pytest.fixture(scope="module")
+def slurm(env, tmp_path_factory):
+    """slurm("sbatch", ...): what the command says on a cluster of this machine alone, made for the tests."""
+    absent = [name for name in SLURM if not shutil.which(name, path=PATH)]
+    if absent:
+        pytest.skip(f"Slurm is not installed: no {', '.join(absent)}")
+    folder, user = tmp_path_factory.mktemp("slurm"), getpass.getuser()
+    for name in ("state", "spool"):
+        (folder / name).mkdir()
+    (folder / "munge.key").write_bytes(os.urandom(128))
+    (folder / "munge.key").chmod(0o600)
+    (folder / "slurm.conf").write_text(SLURM_CONF.format(
+        host=socket.gethostname().split(".")[0], user=user, ports=free_ports(2), folder=folder))
+    env = {**env, "SLURM_CONF": str(folder / "slurm.conf")}
+
+    def call(*words, cwd=folder, check=True):
+        done = subprocess.run(words, cwd=cwd, env=env, capture_output=True, text=True)
+        assert not check or done.returncode == 0, done.stderr
+        return done.stdout
+
+    with contextlib.ExitStack() as stack:
+        log = stack.enter_context(open(folder / "log", "w"))
+
+        def start(*words):
+            stack.callback(end, subprocess.Popen(words, cwd=folder, env=env, stdout=log, stderr=log))
+        try:  # forced, munged takes a socket in a folder that is closed to other users
+            start("munged", "--foreground", "--force", f"--socket={folder}/munge.socket",
+                  *[f"--{what}-file={folder}/munge.{what}" for what in ("key", "pid", "seed")])
+            until((folder / "munge.socket").exists, 20)
+            start("slurmctld", "-D")
+            start("slurmd", "-D")
+            until(lambda: call("sinfo", "-h", "-o", "%T", check=False) == "idle\n", 20)
+        except TimeoutError:
+            pytest.skip("no Slurm cluster in 20 s: " + (folder / "log").read_text()[-300:])
+        yield call
+        call("scancel", f"--user={user}", check=False)
+        with contextlib.suppress(TimeoutError):
+            until(lambda: not call("squeue", "-h", check=False), 20)
+
+
+def submit(slurm, grid):
+    """The README's command: the number of the array."""
+    count = bash(grid, "list", "quick").stdout.count("\n")
+    return slurm("sbatch", "--parsable", "--open-mode=append", f"--array=1-{count}", "run_all.sh", "quick",
+                 cwd=grid).strip()
+
+
+def task(slurm, job):
+    """What Slurm has on record of a task, by its words: JobState, ExitCode, Restarts, ..."""
+    return dict(re.findall(r"(\w+)=(\S*)", slurm("scontrol", "--oneliner", "show", "job", job)))
+
+
+def ended(slurm, job):
+    """Wait for an array's end: its tasks' states."""
+    until(lambda: not slurm("squeue", "-h", "-j", job))
+    return re.findall(r"JobState=(\w+)", slurm("scontrol", "--oneliner", "show", "job", job))
+
+
+def test_a_requeued_slurm_task_goes_on_from_its_last_finished_level(tmp_path, slurm, alone):
+    grid = small_grid(tmp_path / "grid", f"{FIRST} {SECOND}", steps=300)
+    job = submit(slurm, grid)
+    out = grid / f"slurm-{job}_1.out"
+    until(lambda: out.exists() and "  level 0  " in out.read_text())
+    slurm("scontrol", "requeue", f"{job}_1")
+    until(lambda: "the same command goes on from here" in out.read_text())
+    path = grid / "runs" / f"mnist-fc-{FIRST}-magnitude-steps300-looks1-s0" / "metrics.json"
+    assert 1 <= len(json.loads(path.read_text())["levels"]) <= LEVELS
+
+    def restarted():  # at once: Slurm by itself waits for two minutes
+        slurm("scontrol", "update", f"jobid={job}_1", "starttime=now", check=False)
+        now = task(slurm, f"{job}_1")
+        return now["Restarts"] == "1" and now["JobState"] in ("RUNNING", "COMPLETED")
+    until(restarted)
+    assert ended(slurm, job) == ["COMPLETED"] * 2
+    expected = alone(grid)
+    texts = [path.read_text() for path in grid.glob("slurm-*.out")]
+    assert numbers(grid / "runs") == expected and trained(*texts) == once(expected)
+
+
+def test_a_slurm_task_whose_run_is_in_other_hands_fails_and_is_made_up_for(tmp_path, slurm, alone):
+    grid = small_grid(tmp_path / "grid", FIRST)
+    folder = grid / "runs" / f"mnist-fc-{FIRST}-magnitude-steps20-looks1-s0"
+    folder.mkdir(parents=True)
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        job = submit(slurm, grid)
+        assert ended(slurm, job) == ["FAILED"]
+    assert task(slurm, f"{job}_1")["ExitCode"] == f"{train.BUSY}:0"
+    assert OTHERS in (grid / f"slurm-{job}_1.out").read_text()
+    assert [path.name for path in folder.iterdir()] == ["lock"]
+    assert ended(slurm, submit(slurm, grid)) == ["COMPLETED"]
+    assert numbers(grid / "runs") == alone(grid)
