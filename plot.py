@@ -288,8 +288,8 @@ def differences(groups):
         for axis, draw_one in zip(axes[2 * number:], (draw_differences, draw_contrasts)):
             draw_one(axis, name, study, schemes, bounds)
     return captioned(figure, "Left: paired differences by seed, mean and 95% t interval at each density, "
-                     "nudged sideways. Right: contrasts on the area under accuracy, mean and 95% interval, dots: "
-                     "seeds. Grey: the equivalence margin.", axes[0])
+                     "nudged sideways. Right: contrasts on the area under accuracy, mean and 95% interval; "
+                     "dots: seeds. Grey: the equivalence margin.", axes[0])
 
 
 def draw_differences(axis, name, study, schemes, bounds):
@@ -375,10 +375,11 @@ def doses(groups):
             axis.plot(x, values.T, ".", color="0.6", ms=4)
             bars(axis, x, values, fmt="o-", color="#0072B2", capsize=3)
             axis.set(xscale="log", xlabel=label, ylabel=f"area, {stats.span(bounds)} (%)")
-            axis.set_xticks(x, labels=["t4: inf" if dose[init] == 12 else f"{dose[init]:g}" for init in order])
+            axis.set_xticks(x, labels=["inf" if init == "shape_t4" else f"{dose[init]:g}" for init in order])
             axis.set_xticks([], minor=True)
     return captioned(figure, "MNIST, fc, half of the weights a round: area under test accuracy at early "
-                     f"stop. Circle: mean and 95% t interval over n = {len(values)} seeds (dots). Exploratory.")
+                     f"stop. Circle: mean and 95% t interval over n = {len(values)} seeds (dots). "
+                     "Exploratory.")
 
 
 def mechanism(groups):
@@ -450,8 +451,8 @@ def earlier(groups):
         density_axis(axis, there, "test accuracy at a level's end (%)" if axis is axes[0] else "")
         axis.set(title=title, ylim=(86, 98.6))
     return captioned(figure, "Left: stfwn/neural-network-pruning (2020), test accuracy from its logs, 20% a "
-                     "round in every layer; all arms were reset to PyTorch's default weights. Right: this study, "
-                     "20%, output layer 10%. Mean and 95% t interval.", axes[0])
+                     "round in every layer; all arms were reset to PyTorch's default weights. Right: this "
+                     "study, 20%, output layer 10%. Mean and 95% t interval.", axes[0])
 
 
 def of_group(figure, data_dir=None):

@@ -29,10 +29,11 @@ Summary = namedtuple("Summary", "mean sd median n low high")    # each (L,); low
 def read(root):
     """Every run under a folder, by name: what <root>/<name>/metrics.json or <root>/<name>.json.gz holds, and
     "name"."""
-    paths = sorted([*Path(root).glob("*/metrics.json"), *Path(root).glob("*.json.gz")])
+    paths = [*Path(root).glob("*.json.gz"), *Path(root).glob("*/metrics.json")]
     if not paths:
         raise SystemExit(f"No runs in {root}: make some first, as in `python prune.py --net fc`.")
-    return [read_one(path) for path in paths]
+    found = {run["name"]: run for run in map(read_one, paths)}
+    return [found[name] for name in sorted(found)]
 
 
 def keep(runs, root):
@@ -112,10 +113,13 @@ def early_stop(level):
 
 
 def at_early_stop(key):
-    """The quantity `key` of a level at its early stop, NaN where there is none."""
+    """The quantity `key` of a level at its early stop. Where no loss was finite it is NaN, but for an accuracy,
+    which has a last one: a run that diverged must not drop out."""
     def quantity(level):
         index = early_stop(level)
-        return NAN if index is None else entry(level[key], index)
+        if index is None:
+            return entry(level[key], -1) if key.endswith("acc") else NAN
+        return entry(level[key], index)
     return quantity
 
 
@@ -123,7 +127,8 @@ def final_test_acc(level):
     return entry(level["test_acc"], -1)
 
 
-early_step, early_val_loss, early_test_acc = map(at_early_stop, ("step", "val_loss", "test_acc"))
+early_step, early_val_loss, early_val_acc, early_test_acc = map(
+    at_early_stop, ("step", "val_loss", "val_acc", "test_acc"))
 
 
 def matrix(runs, quantity):
@@ -159,27 +164,29 @@ def picked(runs, wanted):
     return [(number, densities[number]) for number in sorted(set(gaps.argmin(0).tolist()))]
 
 
-@functools.cache
+NODES, WEIGHTS = np.polynomial.legendre.leggauss(200)
+
+
 def t_mass(angle, df):
-    """The integral of cos(a) ** (df - 1) from 0 to angle: with T = sqrt(df) tan(a), that is a's density."""
-    nodes, weights = np.polynomial.legendre.leggauss(200)
-    return float(angle * (weights * np.cos((nodes + 1) * angle / 2) ** (df - 1)).sum())
+    """The integral of sin(a) ** (df - 1) from 0 to angle. With T = sqrt(df) / tan(a) that is a's density, and
+    large T are small a; all of it is t_mass(pi, df)."""
+    return float(angle / 2 * (WEIGHTS * np.sin((NODES + 1) * angle / 2) ** (df - 1)).sum())
 
 
 @functools.cache
 def t_quantile(df, confidence=0.95):
     """t with P(|T| < t) = confidence."""
-    low, high = 0.0, np.pi / 2
+    low, high = 0.0, math.pi / 2
     for _ in range(60):
         middle = (low + high) / 2
-        below = t_mass(middle, df) < confidence * t_mass(np.pi / 2, df)
+        below = t_mass(middle, df) < (1 - confidence) * t_mass(math.pi / 2, df)
         low, high = (middle, high) if below else (low, middle)
-    return float(np.sqrt(df) * np.tan(low))
+    return df ** 0.5 / math.tan(low)
 
 
 def t_above(t, df):
     """P(T > t)."""
-    return 0.5 - 0.5 * t_mass(math.atan(t / df ** 0.5), df) / t_mass(math.pi / 2, df)
+    return t_mass(math.atan2(df ** 0.5, t), df) / (2 * t_mass(math.pi / 2, df))
 
 
 def summary(values):
@@ -327,11 +334,16 @@ def paired(values, weights):
                      for seed in seeds])
 
 
-def flipped(d):
-    """Sums of d (n,) under every choice of signs, (2 ** n,), in one order for all d of a length."""
-    sums = np.zeros(1)
-    for x in d:
+def flipped(d, exact=20):
+    """Sums of d (n,) under every choice of signs, (2 ** n,), in one order for all d of a length, d's own first;
+    for n above `exact`, of as many random choices as there are at `exact`."""
+    sums, g = np.zeros(1), np.random.default_rng(0)
+    for x in d[:exact]:
         sums = np.concatenate([sums + x, sums - x])
+    for x in d[exact:]:
+        signs = g.choice([-1, 1], len(sums))
+        signs[0] = 1
+        sums += x * signs
     return sums
 
 
@@ -341,8 +353,9 @@ def reached(sums, sum_):
 
 
 def sign_flip(d):
-    """Exact two-sided p of a mean of 0, for differences d (n,) as likely with either sign; n <= 20."""
-    return reached(flipped(d), d.sum())
+    """Two-sided p of a mean of 0, for differences d (n,) as likely with either sign: exact to n = 20."""
+    sums = flipped(d)
+    return reached(sums, sums[0])
 
 
 def max_t(rows):
@@ -351,8 +364,9 @@ def max_t(rows):
     def t(sums, row):
         n, square = len(row), (row ** 2).sum()
         return sums / np.sqrt(np.maximum((square - sums ** 2 / n) / (n - 1), 1e-30) * n)
-    largest = functools.reduce(np.maximum, (np.abs(t(flipped(row), row)) for row in rows))
-    return [reached(largest, t(row.sum(), row)) for row in rows]
+    values = [np.abs(t(flipped(row), row)) for row in rows]
+    largest = functools.reduce(np.maximum, values)
+    return [reached(largest, own[0]) for own in values]
 
 
 def holm(p):
@@ -367,7 +381,7 @@ def holm(p):
 def equivalence(d, margin):
     """p of two one-sided t tests that the mean of d (n,) is not within +-margin (Schuirmann 1987)."""
     error = d.std(ddof=1) / len(d) ** 0.5
-    if error == 0:
+    if np.ptp(d) == 0:
         return float(abs(d.mean()) >= margin)
     return max(t_above((margin + side * d.mean()) / error, len(d) - 1) for side in (1, -1))
 
@@ -375,7 +389,7 @@ def equivalence(d, margin):
 def bootstrap(d, repeats=10_000):
     """95% BCa interval of the mean of d (n,): Efron 1987."""
     n, normal = len(d), NormalDist()
-    if d.std() == 0:
+    if np.ptp(d) == 0:
         return float(d[0]), float(d[0])
     means = np.random.default_rng(0).choice(d, (repeats, n)).mean(1)
     below = ((means < d.mean()).mean() + (means <= d.mean()).mean()) / 2
@@ -481,9 +495,11 @@ def p_text(p):
 def endpoints(groups):
     rows = []
     for name, study, schemes, bounds in studies(groups):
-        for pair in bounds:
+        for pair in [*bounds, (1, 0.07)]:
             for label, quantity in (("early stop", early_test_acc), ("level's end", final_test_acc)):
                 found = by_scheme(schemes, pair, quantity)
+                if not any(found.values()):
+                    continue
                 rows.append([name, span(pair), label,
                              *(spread(found.get(init, {}).values()) for init in STANDARD),
                              "/".join(str(len(found.get(init, {}))) for init in STANDARD)])
@@ -491,22 +507,24 @@ def endpoints(groups):
             ["network, data", "densities", "accuracy at", *STANDARD, "n"], rows)
 
 
-def tested(groups, table):
-    """Rows of tests of {name: weights} in every study: one Holm family a study, over endpoints too."""
+def tested(groups, table, together):
+    """Rows of tests of {name: weights} in every study: one Holm family a study, over its areas `together` or
+    for each of them."""
     rows = []
     for name, study, schemes, bounds in studies(groups):
-        cases = [(label, pair, paired(by_scheme(schemes, pair), weights))
-                 for pair in bounds for label, weights in table.items()]
-        cases = [case for case in cases if len(case[2]) > 1]
-        adjusted = holm([sign_flip(d) for _, _, d in cases])
-        for (label, pair, d), p in zip(cases, adjusted):
-            same = equivalence(d, study.margin)
-            rows.append([name, label, span(pair), str(len(d)), signed(d), p_text(sign_flip(d)), p_text(p),
-                         f"{p_text(same)} (+-{study.margin:g})", verdict(d, p, same)])
+        for family in [bounds] if together else [[pair] for pair in bounds]:
+            cases = [(label, pair, paired(by_scheme(schemes, pair), weights))
+                     for pair in family for label, weights in table.items()]
+            cases = [case for case in cases if len(case[2]) > 1]
+            raw = [sign_flip(d) for _, _, d in cases]
+            for (label, pair, d), own, p in zip(cases, raw, holm(raw)):
+                same = equivalence(d, study.margin)
+                rows.append([name, label, span(pair), str(len(d)), signed(d), p_text(own), p_text(p),
+                             f"{p_text(same)} (+-{study.margin:g})", verdict(p, same)])
     return rows
 
 
-def verdict(d, p, same):
+def verdict(p, same):
     """In a word: different, equivalent, both (a difference within the margin), or neither shown."""
     return {(True, True): "different, within the margin", (True, False): "different",
             (False, True): "equivalent"}.get((p <= 0.05, same <= 0.05), "not shown")
@@ -518,11 +536,13 @@ TESTED = ["network, data", "contrast", "densities", "n", "difference, points [95
 
 def contrasts(groups):
     return ("Planned contrasts on the areas at early stop: paired by seed, exact sign-flip tests, one Holm "
-            "family a network; intervals BCa from 10 seeds on, else t.", TESTED, tested(groups, CONTRASTS))
+            "family a network; intervals BCa from 10 seeds on, else t.", TESTED,
+            tested(groups, CONTRASTS, True))
 
 
 def pairs(groups):
-    return ("All pairs of the four schemes, on the same areas.", TESTED, tested(groups, PAIRS))
+    return ("All pairs of the four schemes, on the same areas; a Holm family for each of these.", TESTED,
+            tested(groups, PAIRS, False))
 
 
 def accuracies(groups):
@@ -552,13 +572,16 @@ def limits(groups):
                                                                       for level in run["levels"]]
                 found.append((within_a_point(*curve_, curve_[1][0]),
                               within_a_point(*curve_, np.mean(list(dense.values()))),
-                              min(curve_[1]) < study.collapsed))
-            own, common, collapsed = np.array(found).T
-            rows.append([name, init, f"{100 * np.nanmedian(own):.2f}", f"{100 * np.nanmedian(common):.2f}",
-                         f"{int(collapsed.sum())} (below {study.collapsed}%)", str(len(found))])
+                              any(value < study.collapsed for value in curve_[1]), curve_[1][-1]))
+            own, common, collapsed, last = np.array(found).T
+            own, common = (100 * np.median(np.nan_to_num(part, nan=np.inf)) for part in (own, common))
+            rows.append([name, init, *(f"{part:.2f}" if part < np.inf else "none" for part in (own, common)),
+                         f"{int(collapsed.sum())} (below {study.collapsed}%)", f"{np.median(last):.2f}",
+                         str(len(found))])
     return ("Smallest % of weights down to which every level is within 1 point of the dense network, its own "
-            "or the schemes' common one (medians), and runs that collapse at any level.",
-            ["network, data", "scheme", "own dense", "common dense", "collapsed", "n"], rows)
+            "or the schemes' common one (medians); runs that collapse at any level; median accuracy at the "
+            "last (%).",
+            ["network, data", "scheme", "own dense", "common dense", "collapsed", "at the last", "n"], rows)
 
 
 def stops(groups):
@@ -571,10 +594,6 @@ def stops(groups):
             rows.append([name, init, *means])
     return ("Step of the least validation loss, mean over seeds, at % remaining.",
             ["network, data", "scheme", "100", "21", "7", "3", "1.2"], rows)
-
-
-def early_val_acc(level):
-    return at_early_stop("val_acc")(level)
 
 
 def screened(groups):
@@ -608,10 +627,12 @@ def confirmed(groups):
     customs, comparator = finalists(groups)
     schemes = confirming(groups, FULL)
     study = STUDIES["LeNet-300-100, MNIST"]
-    cases = [(init, pair, paired(by_scheme(schemes, pair), {init: 1, comparator: -1}))
-             for init in customs if init in schemes for pair in zip(study.bounds, study.bounds[1:])]
-    least = min((len(d) for _, _, d in cases), default=0)
-    cases = [(init, pair, d[:least]) for init, pair, d in cases if least > 1]
+    pairs_ = list(zip(study.bounds, study.bounds[1:]))
+    found = {(init, pair): areas(schemes[init], *pair) for init in (*customs, comparator) if init in schemes
+             for pair in pairs_}
+    cases = [(init, pair, paired(found, {**dict.fromkeys(found, 0), (init, pair): 1, (comparator, pair): -1}))
+             for init, pair in found if init != comparator and (comparator, pair) in found]
+    cases = [case for case in cases if len(case[2]) > 1]
     adjusted = max_t(np.array([d for _, _, d in cases])) if cases else []
     rows = [[init, comparator, span(pair), str(len(d)), signed(d), p_text(p),
              p_text(equivalence(d, study.margin))] for (init, pair, d), p in zip(cases, adjusted)]
@@ -651,17 +672,17 @@ def why(groups):
 def swaps(groups):
     rows, base = [], exploring(groups, HALVED)
     for other in ("xavier_uniform", "kaiming_normal", "xavier_normal@4"):
-        cells = {}
+        crossed = {}
         for masks, values in ((a, b) for a in ("xavier_normal", other) for b in ("xavier_normal", other)):
             group = f"{FULL}-from-{FULL.replace('-magnitude', '')}-{masks}-magnitude{HALF}{HALF}"
             schemes = base if masks == values else exploring(groups, group)
-            cells[masks, values] = areas(schemes.get(values, []), *TAIL)
+            crossed[masks, values] = areas(schemes.get(values, []), *TAIL)
         one = "xavier_normal"
-        if all(cells.values()):
-            rows.append([other, *(spread(cell.values()) for cell in cells.values()),
-                         signed(paired(cells, {(other, one): 1, (one, one): -1})),
-                         signed(paired(cells, {(one, other): 1, (one, one): -1})),
-                         str(min(map(len, cells.values())))])
+        if all(crossed.values()):
+            rows.append([other, *(spread(cell.values()) for cell in crossed.values()),
+                         signed(paired(crossed, {(other, one): 1, (one, one): -1})),
+                         signed(paired(crossed, {(one, other): 1, (one, one): -1})),
+                         str(min(map(len, crossed.values())))])
     return (f"Masks of one scheme with the initial values of another: area under test accuracy, "
             f"{span(TAIL)}. Exploratory.",
             ["B (A is xavier_normal)", "masks A, values A", "masks A, values B", "masks B, values A",
@@ -681,8 +702,9 @@ def controls(groups):
         ends, line = matrix(runs, final_test_acc)[1], []
         for wanted in (1, 0.21, 0.07, 0.036) if runs else ():
             at = level_near(densities, wanted)
-            if at is not None:
-                line.append(f"{spread(100 * values[:, at])}; {100 * ends[:, at].mean():.2f}")
+            here = [] if at is None else np.isfinite(values[:, at])
+            line.append(f"{spread(100 * values[here, at])}; {100 * ends[here, at].mean():.2f}"
+                        if np.any(here) else "")
         if runs:
             rows.append([name, *line, str(len(runs))])
     return ("Controls, Xavier normal: test accuracy (%) at early stop, mean (sd); and at the level's end.",
@@ -714,7 +736,8 @@ def lines(head, rows):
 
 def verdicts(runs):
     """{name: Markdown} of every table."""
-    made = {name: function(groups(runs)) for name, function in VERDICTS.items()}
+    found = groups([run for run in runs if run["levels"]])
+    made = {name: function(found) for name, function in VERDICTS.items()}
     return {name: f"{says}\n\n{lines(head, rows)}" for name, (says, head, rows) in made.items()}
 
 

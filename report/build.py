@@ -159,7 +159,7 @@ def main():
     parser.add_argument("--runs", type=Path, default=HERE.parent / "results", help="folder of runs' metrics")
     parser.add_argument("--figures", type=Path, default=HERE.parent / "figures")
     args = parser.parse_args()
-    groups = stats.groups(stats.read(args.runs))
+    groups = stats.groups([run for run in stats.read(args.runs) if run["levels"]])
     tables = {name: function(groups) for name, function in stats.VERDICTS.items()}
     tables |= {"networks": networks(), "schemes": schemes(), "hyperparameters": hyperparameters(),
                "runs": counts(groups)}
