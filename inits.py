@@ -212,8 +212,8 @@ def scheme(text):
         gain = split(text)[1]
     except ValueError:
         gain = math.nan
-    if not 0 < gain < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r}: a gain is a positive number, as in {name}@0.5")
+    if not 1e-6 <= gain <= 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r}: a gain is in [1e-06, 1e+06], as in {name}@0.5")
     return name if gain == 1 else f"{name}@{gain!r}".removesuffix(".0")
 
 

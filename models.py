@@ -37,6 +37,11 @@ PAPER = {
 BATCH = 60
 
 
+def least_side(net):
+    """The least height and width of an image of which a network's poolings leave something."""
+    return 2 ** NETS[net][0].count("pool")
+
+
 def build(net, shape, classes=10):
     """A fresh network of NETS with modules conv1.., fc1.., out, for images of shape (C, H, W): (N, C, H, W)
     to logits (N, classes). Its weights are PyTorch's defaults until inits.init_ fills them."""

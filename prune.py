@@ -8,6 +8,7 @@
 Before every level the survivors are reset to their own initial values, or to those of step K (--rewind K):
 Frankle & Carbin 2019 (arXiv 1803.03635), Frankle et al. 2020 (arXiv 1912.05671).
 """
+import argparse
 import sys
 from functools import partial
 from itertools import count
@@ -285,9 +286,15 @@ CONTROLS = {
 }
 
 
-def checkpoint(folder, level):
+def contents(init, data):
+    """The likes of a level_NN.pt."""
+    bits = models.correct_bits(torch.zeros(len(data.y_test), dtype=torch.bool))
+    return {"state": init, "masks": train.ones(init), "correct": bits}
+
+
+def checkpoint(folder, level, init, data):
     """(state, masks) at the end of a level."""
-    saved = train.load(folder / f"level_{level:02d}.pt")
+    saved = train.load(folder / f"level_{level:02d}.pt", contents(init, data))
     return saved["state"], saved["masks"]
 
 
@@ -312,19 +319,20 @@ def choose(config, data, folder, donor, init, level):
         return ones, None, init
     if donor:
         change = CONTROLS[config["control"] or "none"].change
-        before, masks = (change(checkpoint(donor, k)[1], config, k) for k in (level - 1, level))
+        before, masks = (change(checkpoint(donor, k, init, data)[1], config, k)
+                         for k in (level - 1, level))
         nested = all((masks[name] <= before[name]).all() for name in masks)
         return masks, before if nested else ones, init
     state, masks = init, ones
     if pruner.when == "after":
-        state, masks = checkpoint(folder, 0 if config["one_shot"] else level - 1)
+        state, masks = checkpoint(folder, 0 if config["one_shot"] else level - 1, init, data)
     return next_masks(config, data, state, init, masks, level), masks, state
 
 
-def readable(path):
+def readable(path, like):
     """Whether there is such a file as was written; of a damaged one, say that it is made again."""
     try:
-        return bool(train.load(path))
+        return bool(train.load(path, like))
     except FileNotFoundError:
         return False
     except train.Damaged as damage:
@@ -337,11 +345,13 @@ def iterate(args, data, folder, config, metrics, bar):
     donor = open_donor(args, config)
     drawn, metrics["init"] = train.initial(config, data, CONTROLS[config["control"] or "none"].key)
     start, underway = train.first_step(config), folder / "underway.pt"
-    if not readable(folder / "init.pt"):
+    train.begin(folder, metrics)
+    if not readable(folder / "init.pt", drawn):
         walked, _ = train.from_state(config, data, drawn, train.ones(drawn), 0, 0, start, bar, underway)
         train.save(folder / "init.pt", walked)
     init = train.load(folder / "init.pt")
-    while metrics["levels"] and not readable(folder / f"level_{len(metrics['levels']) - 1:02d}.pt"):
+    like = contents(init, data)
+    while metrics["levels"] and not readable(folder / f"level_{len(metrics['levels']) - 1:02d}.pt", like):
         metrics["levels"].pop()
     for level in range(len(metrics["levels"]), args.levels + 1):
         masks, candidates, scored = choose(config, data, folder, donor, init, level)
@@ -349,6 +359,12 @@ def iterate(args, data, folder, config, metrics, bar):
         diagnose = partial(models.record, drawn, candidates)
         state = without_idle_biases(state, masks)
         train.run_level(args, config, data, folder, metrics, state, masks, diagnose, bar)
+
+
+def run_name(text):
+    if not text.strip():
+        raise argparse.ArgumentTypeError("a run has a name")
+    return text
 
 
 def rewind(text):
@@ -362,7 +378,8 @@ def add_args(parser):
     add("--one-shot", action="store_true", help="from dense to each density directly")
     add("--rewind", type=rewind, metavar="REWIND", help="what survivors restart from, below (0)")
     add("--control", choices=list(CONTROLS)[1:], metavar="CONTROL", help="under another run's masks, below")
-    add("--masks-from", metavar="RUN", help="that run of --out, with {seed}, {init}; else a control's own")
+    add("--masks-from", type=run_name, metavar="RUN",
+        help="that run of --out, with {seed}, {init}; else a control's own")
     parser.list("--pruner", {name: row.text for name, row in PRUNERS.items()})
     parser.list("--rewind", {"0": "the initial values", "K": "the values of step K"} | {
         name: row.__doc__.splitlines()[0] for name, row in REWINDS.items()})

@@ -49,10 +49,13 @@ def keep(runs, root):
 def read_one(path):
     try:
         run = json.loads(gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_text())
+        crc32 = run.pop("crc32", None)      # as train.save wrote it
+        if crc32 not in (None, zlib.crc32(json.dumps(run).encode())):
+            raise ValueError("checksum")
         absent = {key for key in NEEDED["run"] if key not in run}
         absent = absent or {key for key in NEEDED["config"] if key not in run["config"]}
         absent = absent or {key for level in run["levels"] for key in NEEDED["level"] if key not in level}
-    except (OSError, EOFError, zlib.error, ValueError, TypeError) as error:
+    except (OSError, EOFError, zlib.error, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise SystemExit(f"{path} is not a run's metrics ({error}): move its folder away and run it again.")
     if absent:
         raise SystemExit(f"{path} lacks {', '.join(sorted(absent))}: move its folder away and run it again.")
@@ -113,8 +116,8 @@ def early_stop(level):
 
 
 def at_early_stop(key):
-    """The quantity `key` of a level at its early stop. Where no loss was finite it is NaN, but for an accuracy,
-    which has a last one: a run that diverged must not drop out."""
+    """The quantity `key` of a level at its early stop. Where no loss was finite that is NaN, but the last one
+    of an accuracy: a run that diverged must not drop out."""
     def quantity(level):
         index = early_stop(level)
         if index is None:
@@ -335,8 +338,8 @@ def paired(values, weights):
 
 
 def flipped(d, exact=20):
-    """Sums of d (n,) under every choice of signs, (2 ** n,), in one order for all d of a length, d's own first;
-    for n above `exact`, of as many random choices as there are at `exact`."""
+    """Sums of d (n,) under every choice of signs, (2 ** n,), in one order for all d of a length, d's own
+    first; for n above `exact`, of as many random choices as there are at `exact`."""
     sums, g = np.zeros(1), np.random.default_rng(0)
     for x in d[:exact]:
         sums = np.concatenate([sums + x, sums - x])

@@ -12,11 +12,13 @@ import json
 import math
 import os
 import platform
+import shutil
 import signal
 import subprocess
 import sys
 import time
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +62,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(description=description, epilog="", formatter_class=argparse.RawTextHelpFormatter)
 
     def error(self, message):
-        self.exit(2, f"{self.prog}: {message} (--help lists the flags)\n")
+        self.exit(2, f"{self.prog}: {' '.join(message.split())} (--help lists the flags)\n")
 
     def list(self, flag, lines):
         """Append the choices of `flag`, {name: what it is}, to the help."""
@@ -71,7 +73,7 @@ def number(kind, low, high=math.inf):
     """An argparse type: a `kind` (int or float) in [low, high]."""
     def convert(text):
         value = kind(text)
-        if not low <= value <= high:
+        if not (low <= value <= high and math.isfinite(value)):
             raise argparse.ArgumentTypeError(f"{text} is not in [{low}, {high}]")
         return value
     convert.__name__ = kind.__name__  # argparse names it where the text is no number at all
@@ -100,7 +102,8 @@ def add_args(parser):
     add("--data-dir", type=Path, default=os.environ.get("DATA_DIR", "data"), help="of <data>.npz ($DATA_DIR)")
     add("--out", type=Path, default="runs", help="where the run folders go")
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu, cuda, cuda:1")
-    add("--threads", type=number(int, 1), default=torch.get_num_threads(), help="CPU threads of this process")
+    add("--threads", type=number(int, 1, 1024), default=torch.get_num_threads(),
+        help="CPU threads of this process")
     add("--tensorboard", action="store_true", help="write the same numbers for TensorBoard")
 
 
@@ -113,7 +116,9 @@ def parse(parser):
         parser.error("--tensorboard needs the package tensorboard: pip install tensorboard")
     try:
         args.device = torch.empty(0, device=args.device).device
-    except (RuntimeError, AssertionError):
+        if args.device.type not in ("cpu", "cuda"):
+            raise RuntimeError
+    except (RuntimeError, AssertionError, ImportError):
         parser.error(f"this machine has no device {args.device}: leave out --device")
     if args.precision == "auto":
         fast = args.device.type == "cuda" or torch.cpu.get_capabilities().get("amx_bf16", False)
@@ -179,7 +184,8 @@ def provenance(args, data):
     """What should not change numbers beyond rounding, for a reader who wonders why they changed."""
     cpu = f"cpu, {torch.backends.cpu.get_cpu_capability()}"
     git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
-    return {"commit": subprocess.run(git, capture_output=True, text=True).stdout.strip() or "unknown",
+    known = shutil.which("git") and subprocess.run(git, capture_output=True, text=True).stdout.strip()
+    return {"commit": known or "unknown",
             "python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__,
             "device": torch.cuda.get_device_name(args.device) if args.device.type == "cuda" else cpu,
             "threads": args.threads, "precision": args.precision, "data_file": data.file,
@@ -205,28 +211,47 @@ def replace(path, content):
 
 
 def save(path, value):
-    """Write a dict, as JSON or as a .pt for torch.load(weights_only=True). Equal values give equal bytes."""
+    """Write a dict, as JSON or as a .pt for torch.load(weights_only=True). Equal values give equal bytes.
+    JSON has a last key "crc32", of itself without it."""
     if path.suffix == ".json":
-        return replace(path, json.dumps(value, allow_nan=False).encode())
+        crc32 = zlib.crc32(json.dumps(value, allow_nan=False).encode())
+        return replace(path, json.dumps({**value, "crc32": crc32}).encode())
     buffer = io.BytesIO()  # to a path, torch.save writes its name too, and a full disk is a RuntimeError
     torch.save(value, buffer)
     replace(path, buffer.getvalue())
 
 
-def load(path):
-    """What `save` wrote. Raises FileNotFoundError, or Damaged: every byte of a .pt that counts is under a
-    checksum of its zip archive, which torch.load does not look at."""
+def fits(value, like):
+    """Whether nested dicts, lists and tensors are of the same keys, lengths, shapes and types."""
+    if isinstance(like, torch.Tensor):
+        return isinstance(value, torch.Tensor) and (value.shape, value.dtype) == (like.shape, like.dtype)
+    if type(value) is not type(like):
+        return False
+    if isinstance(like, dict):
+        return value.keys() == like.keys() and all(fits(value[key], like[key]) for key in like)
+    return not isinstance(like, list) or len(value) == len(like) and all(map(fits, value, like))
+
+
+def load(path, like=None):
+    """What `save` wrote, as it fits `like`. Raises FileNotFoundError, or Damaged: every byte that counts is
+    under a checksum, in a .pt that of its zip archive, which torch.load does not look at. Nor does it read a
+    member that is marked as a folder."""
     try:
         if path.suffix == ".json":
-            return json.loads(path.read_bytes())
-        with zipfile.ZipFile(path) as archive:
-            if archive.testzip():
-                raise Damaged("checksum")
-        return torch.load(path, weights_only=True, map_location="cpu")
+            value = json.loads(path.read_bytes())
+            crc32 = value.pop("crc32", None)
+            whole = crc32 in (None, zlib.crc32(json.dumps(value).encode()))
+        else:
+            with zipfile.ZipFile(path) as archive:
+                whole = not archive.testzip() and not any(row.external_attr for row in archive.infolist())
+            value = torch.load(path, weights_only=True, map_location="cpu") if whole else None
     except FileNotFoundError:
         raise
     except Exception as error:  # what a reader raises on any bytes at all is in no list
         raise Damaged(f"{path} is damaged ({type(error).__name__})")
+    if not whole or like is not None and not fits(value, like):
+        raise Damaged(f"{path} is damaged ({'not what belongs there' if whole else 'checksum'})")
+    return value
 
 
 def check(folder, config):
@@ -247,6 +272,7 @@ def unfinished(args, pruner, levels):
     todo = [(folder, config) for folder, config in asked
             if len(check(folder, config).get("levels", [])) <= levels]
     for folder in sorted({folder for folder, _ in asked} - {folder for folder, _ in todo}):
+        (folder / "underway.pt").unlink(missing_ok=True)  # of a process cut just before it did so
         print(f"{folder} is finished", file=sys.stderr)
     return todo
 
@@ -255,8 +281,11 @@ def open_data(args):
     """The data set of `args`, on its device."""
     data = datasets.load(args.data, args.data_dir, args.device, args.input or "standard",
                          colour=models.PAPER[args.net]["shape"][0] == 3)
-    if (args.batch or 0) > len(data.x_train):
-        raise SystemExit(f"--batch {args.batch} is above the {len(data.x_train)} training images: take less")
+    batch, side = args.batch or models.BATCH, min(data.x_train.shape[2:])
+    if batch > len(data.x_train):
+        raise SystemExit(f"--batch {batch} is above the {len(data.x_train)} training images: take less")
+    if side < models.least_side(args.net):
+        raise SystemExit(f"images {side} pixels wide are too small for {args.net}: choose another --net")
     return data
 
 
@@ -275,13 +304,21 @@ def open_run(args, folder, config, data, levels):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel frees it however the process ends
         except BlockingIOError:
             raise Busy(f"{folder}: another process is on this run; it was left alone")
+        except OSError as error:
+            raise SystemExit(f"{folder}: no lock to be had there ({error.strerror}); choose another --out")
         metrics = check(folder, config) or {"config": config, "provenance": [], "levels": []}
         note(metrics, provenance(args, data))
         done = steps * len(metrics["levels"])
         with tqdm(desc=folder.name, total=steps * (levels + 1), initial=done, unit="step", smoothing=0,
                   dynamic_ncols=True, position=int(os.environ.get("BAR", 0)),
-                  disable=not sys.stderr.isatty()) as bar:
+                  disable=not (sys.stderr and sys.stderr.isatty())) as bar:
             yield metrics, bar
+
+
+def begin(folder, metrics):
+    """Write down what a run is before its first level, so that nothing else goes on in its folder."""
+    if not metrics["levels"]:
+        save(folder / "metrics.json", metrics)
 
 
 def each_run(args, todo, data, levels, work):
@@ -358,16 +395,32 @@ def held():
         signal.raise_signal(came[0])
 
 
-def pick_up(path, part, now):
-    """Bring `now`, a level's state in memory, to what `path` holds of the same `part` of a run, if any."""
+def underway(there, now, at):
+    """Whether `there` is a state of the level that `now` is the first one of, its looks the steps `at`."""
+    if not isinstance(there, dict) or not fits(there, {**now, "curves": there.get("curves")}):
+        return False
+    curves, (_, start, stop) = there["curves"], now["part"]
+    looks = [step for step in sorted(at) if step <= there["step"]]
+    numbers = isinstance(curves, dict) and list(curves) == list(CURVES) and all(
+        isinstance(values, list) and len(values) == len(looks)
+        and {type(value) for value in values} <= {int, float, type(None)} for values in curves.values())
+    return (numbers and curves["step"] == looks and start <= there["step"] <= stop
+            and there["last"] == [start, *looks][-1])
+
+
+def pick_up(path, now, at):
+    """Bring `now`, a level's state in memory, to what `path` holds of the same part of a run, if any."""
     try:
         there = load(path)
+        part = there.get("part") if isinstance(there, dict) else None
+        if fits(part, now["part"]) and part != now["part"]:
+            return
+        if not underway(there, now, at):
+            raise Damaged(f"{path} is damaged (not what belongs there)")
     except FileNotFoundError:
         return
     except Damaged as damage:
         print(f"{damage}: the level starts again", file=sys.stderr)
-        return
-    if there["part"] != part:
         return
     for key, value in now["tensors"].items():
         for own, saved in zip(value, there["tensors"][key]):
@@ -383,7 +436,8 @@ def train(model, masks, data, config, level, start, stop, bar, path=None):
     start at 0, stay exactly 0. A loss that is no number ends the training at that look, as None. What has
     been done is saved to `path` every SAVE seconds and at a signal, and picked up from there.
     """
-    looks = max(1, round(config["looks"] * (stop - start) / steps_an_epoch(config, data)))
+    looks = round(config["looks"] * (stop - start) / steps_an_epoch(config, data))
+    looks = min(max(1, looks), stop - start)
     at = {stop - (stop - start) * i // looks for i in range(looks)}
     names, parameters = zip(*model.named_parameters())
     pruned = {f"{name}.weight": mask for name, mask in masks.items() if not mask.all()}
@@ -394,7 +448,7 @@ def train(model, masks, data, config, level, start, stop, bar, path=None):
            "curves": {name: [] for name in CURVES},
            "tensors": {"weights": [p.detach() for p in parameters], **optimizer, "total": [total]}}
     if path:
-        pick_up(path, now["part"], now)
+        pick_up(path, now, at)
     curves, correct, due = now["curves"], None, time.monotonic() + SAVE
     bar.update(now["last"] - start)
     batches = datasets.batches(data, config["seed"], level, config["batch"], now["step"], stop)
@@ -466,8 +520,8 @@ def run_level(args, config, data, folder, metrics, state, masks, diagnose, bar):
     percent = f"{100 * sum(kept.values()) / sum(size.values()):.3g}% of weights"
     bar.set_description(f"{folder.name} level {level}, {percent}")
     start, stop, network = first_step(config), budget(config, data), masked(config, data, state, masks)
-    underway = folder / "underway.pt"
-    state, curves = from_state(config, data, state, masks, level, start, stop, bar, underway)
+    path = folder / "underway.pt"
+    state, curves = from_state(config, data, state, masks, level, start, stop, bar, path)
     correct = models.correct_bits(curves.pop("correct"))
     record = {"level": level, "kept": kept, "size": size, **curves,
               "diverged": None in curves["train_loss"] + curves["val_loss"],
@@ -478,7 +532,7 @@ def run_level(args, config, data, folder, metrics, state, masks, diagnose, bar):
     save(folder / f"level_{level:02d}.pt", {"state": state, "masks": masks, "correct": correct})
     metrics["levels"].append(record)
     save(folder / "metrics.json", metrics)
-    underway.unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
     if args.tensorboard:
         tensorboard(folder, record)
     if bar.disable:
@@ -501,6 +555,8 @@ def ones(state):
 
 
 def stop(number, frame):
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)  # the first one is enough
     raise Stopped(number)
 
 
@@ -515,7 +571,7 @@ def at_the_door(main):
     except FileNotFoundError as error:
         raise SystemExit(f"{error.filename} is gone: delete its folder and run again")
     except OSError as error:
-        raise SystemExit(f"cannot write {error.filename}: {error.strerror}; choose another --out")
+        raise SystemExit(f"cannot write {error.filename or 'there'}: {error.strerror}; choose another --out")
     except Stopped as stopped:
         print("stopped; the same command goes on from here", file=sys.stderr)
         sys.exit(128 + stopped.args[0])
@@ -530,6 +586,7 @@ def main():
 
     def work(folder, config, metrics, bar):
         state, metrics["init"] = initial(config, data)
+        begin(folder, metrics)
         diagnose = functools.partial(models.record, state, None)
         run_level(args, config, data, folder, metrics, state, ones(state), diagnose, bar)
     each_run(args, todo, data, 0, work)

@@ -14,6 +14,17 @@ sys.path.insert(0, str(ROOT))
 torch.set_num_threads(1)  # sums in one order, on every machine
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "soak: a longer version, left out unless asked for by -m soak")
+
+
+def pytest_collection_modifyitems(config, items):
+    soak = [item for item in items if item.get_closest_marker("soak")]
+    if soak and not config.option.markexpr:
+        config.hook.pytest_deselected(items=soak)
+        items[:] = [item for item in items if item not in soak]
+
+
 @pytest.fixture(scope="session")
 def blobs(tmp_path_factory):
     """A folder with mnist.npz: 5,600 and 300 images 28x28 of ten classes, each a fixed pattern in noise."""

@@ -2,41 +2,61 @@
 
     python tests/test_faults.py     writes tests/recorded.json anew, where the numbers change on purpose
 """
+import builtins
+import contextlib
 import errno
 import fcntl
 import functools
+import gzip
 import hashlib
 import io
+import itertools
 import json
+import math
 import os
+import pickle
 import random
 import resource
 import shutil
 import signal
+import subprocess
 import sys
+import tempfile
 import time
 import traceback
 import types
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from conftest import ROOT
 import data as datasets
 import models
+import plot
 import prune
 import train
-from conftest import ROOT
 
-TINY = {"fc": ((), (16, 12)), "conv2": ((2, 2, "pool"), (4, 4))}  # a run of these takes a twentieth of a second
+TINY = {"fc": ((), (16, 12)), "conv2": ((2, 2, "pool"), (4, 4))}  # a run takes a twentieth of a second
 SOAK = pytest.mark.soak
+PROVENANCE = train.provenance
+
+
+def defect(reason):
+    """The mark of what is not as it should be yet; it goes when that is mended."""
+    return pytest.mark.xfail(strict=True, reason=reason)
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    """Small networks, data read once, no git; handlers of signals and threads as they were afterwards."""
+def quick(monkeypatch, request):
+    """Small networks, data read once, no git, but for tests on glyphs; all as it was afterwards."""
+    if "glyphs" in request.fixturenames:
+        monkeypatch.setattr(sys, "argv", sys.argv)
+        yield
+        return
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     for net, row in TINY.items():
         monkeypatch.setitem(models.NETS, net, row)
@@ -52,9 +72,10 @@ def quick(monkeypatch):
 @pytest.fixture
 def go(blobs, tmp_path, monkeypatch):
     """go("--levels", 2, out="a"): prune.py at its door, in this process; the folder of its run."""
-    def call(*words, out="runs"):
-        base = ["prune.py", "--steps", 6, "--looks", 40, "--levels", 1, "--data-dir", blobs, "--threads", 1]
-        monkeypatch.setattr(sys, "argv", [str(word) for word in (*base, "--out", tmp_path / str(out), *words)])
+    def call(*words, out="runs", levels=("--levels", 1)):
+        base = ["prune.py", "--steps", 6, "--looks", 40, *levels, "--data-dir", blobs, "--threads", 1]
+        line = [*base, "--out", tmp_path / str(out), *words]
+        monkeypatch.setattr(sys, "argv", [str(word) for word in line])
         train.at_the_door(prune.main)
         folder, = (tmp_path / str(out)).glob("*/")
         return folder
@@ -68,6 +89,7 @@ def digest(folder):
         blob = path.read_bytes()
         if path.name == "metrics.json":
             metrics = json.loads(blob)
+            del metrics["crc32"]  # of the seconds too
             for level in metrics["levels"]:
                 level.pop("seconds")
             blob = json.dumps(metrics).encode()
@@ -87,7 +109,7 @@ def fork(work):
     try:
         os.dup2(here, 1)
         os.dup2(here, 2)
-        sys.stdout = sys.stderr = open(2, "w", buffering=1)
+        sys.stdout = sys.stderr = open(2, "w", buffering=1, errors="backslashreplace")  # as sys.stderr does
         work()
         code = 0
     except SystemExit as end:
@@ -114,7 +136,7 @@ class Cut(BaseException):
 
 
 def at_call(monkeypatch, owner, name, number, act):
-    """Let act(real, *args) take the place of the call `number`, from 0, of owner.name: a list of the calls."""
+    """Let act(real, *args) take the place of call `number`, from 0, of owner.name: a list of the calls."""
     real, calls = getattr(owner, name), []
 
     def spy(*args, **kwargs):
@@ -181,9 +203,15 @@ def half_saved(real, value, file):
     raise Cut
 
 
+def then_cut(real, *args):
+    real(*args)
+    raise Cut
+
+
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 FAULTS = {  # where: (owner, function, what happens at a call, how the script ends)
     "before a replacement": (os, "replace", cut, Cut),
+    "after a replacement": (os, "replace", then_cut, Cut),
     "half of the bytes": (Path, "write_bytes", half_then(Cut()), Cut),
     "half, the disk full": (Path, "write_bytes", half_then(FULL), SystemExit),
     "within torch.save": (torch, "save", half_saved, Cut),
@@ -191,14 +219,16 @@ FAULTS = {  # where: (owner, function, what happens at a call, how the script en
 
 
 @pytest.mark.parametrize("where", FAULTS)
-def test_a_fault_at_every_write_leaves_what_a_rerun_completes(go, tmp_path, monkeypatch, capsys, where):
+def test_a_fault_at_every_write_is_mended_by_a_rerun(go, dots, tmp_path, monkeypatch, capsys, where):
     """At each call in turn, those for underway.pt too; rerun; every file as of one run without a fault."""
     owner, name, act, ends = FAULTS[where]
+    go = functools.partial(go, "--data-dir", dots, "--steps", 4, "--looks", 1)
     monkeypatch.setattr(train, "SAVE", 0)
     with monkeypatch.context() as patch:
         calls = at_call(patch, owner, name, -1, never)
         whole = digest(go(out="whole"))
-    assert len(calls) == 1 + 2 * (5 + 1 + (name != "save"))  # init.pt; by level underway, level, metrics
+    # metrics.json as the run begins, init.pt; by level underway, level, metrics
+    assert len(calls) == 1 + (name != "save") + 2 * (3 + 1 + (name != "save"))
     for number in range(len(calls)):
         with monkeypatch.context() as patch:
             at_call(patch, owner, name, number, act)
@@ -331,18 +361,20 @@ def test_a_signal_before_training_leaves_nothing(go, tmp_path, monkeypatch, numb
 
 
 def test_a_signal_at_anothers_lock_leaves_that_run_alone(go, tmp_path, monkeypatch):
-    """Every byte of the folder as before, the lock still the other's; then the run ends as if never met."""
+    """Every byte of the folder as before, the other process still its owner; it ends as if never met."""
     whole = digest(go(out="whole"))
-    signalled(go, monkeypatch, train, "adam", 2, [signal.SIGINT])
+    with monkeypatch.context() as patch:
+        hear, said = hold(patch, train, "adam", 6 + 2)
+        owner = fork(go)
+        os.read(said, 1)
     folder, = tmp_path.glob("runs/*")
     before = {path: path.read_bytes() for path in folder.iterdir()}
-    with open(folder / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        assert signalled(go, monkeypatch, fcntl, "flock", 0, [signal.SIGTERM]) == (143, STOPPED)
-        code, says = end(fork(go))
-        assert code == train.BUSY and one_sentence(says) and "another process" in says
-        assert {path: path.read_bytes() for path in folder.iterdir()} == before
-    assert digest(go()) == whole
+    assert signalled(go, monkeypatch, fcntl, "flock", 0, [signal.SIGTERM]) == (143, STOPPED)
+    code, says = end(fork(go))
+    assert code == train.BUSY and one_sentence(says) and "another process" in says
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+    os.write(hear, b".")
+    assert end(owner)[0] == 0 and digest(folder) == whole
 
 
 # Disks
@@ -397,3 +429,706 @@ def test_something_else_in_a_files_place_is_one_sentence(go, tmp_path, name):
     assert one_sentence(stopped.value.code) and (name or whole.name) in stopped.value.code
     place.rmdir() if name else place.unlink()
     assert digest(go()) == digest(whole)
+
+
+# Flipped bytes
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory):
+    """A .pt as of a level, below 4 kB: (its path, what it holds)."""
+    g, path = torch.Generator().manual_seed(0), tmp_path_factory.mktemp("small") / "level_00.pt"
+    value = {"state": {"out.weight": torch.randn(3, 4, generator=g)},
+             "masks": {"out": torch.rand(3, 4, generator=g) < 0.5},
+             "correct": torch.arange(5, dtype=torch.uint8)}
+    train.save(path, value)
+    assert path.stat().st_size < 4096
+    return path, value
+
+
+def same(a, b):
+    """Whether nested dicts of tensors are equal bit for bit."""
+    if isinstance(a, dict):
+        return isinstance(b, dict) and list(a) == list(b) and all(same(a[key], b[key]) for key in a)
+    return a.dtype == b.dtype and a.shape == b.shape and torch.equal(a, b)
+
+
+def attributes(path):
+    """The places of a zip file's external attributes, four bytes a member."""
+    with zipfile.ZipFile(path) as archive:
+        place, places = archive.start_dir, set()
+        for info in archive.infolist():
+            places |= set(range(place + 38, place + 42))
+            place += 46 + len(info.filename) + len(info.extra)
+    return places
+
+
+def misread(small, folder, places, bits=(0xff,)):
+    """[(place, bit)] where the file with that flipped loads as something else; how many are Damaged."""
+    blob, path, wrong, damaged = small[0].read_bytes(), folder / "level_00.pt", [], 0
+    for place in places:
+        for bit in bits:
+            path.write_bytes(blob[:place] + bytes([blob[place] ^ bit]) + blob[place + 1:])
+            try:
+                wrong += [(place, bit)] * (not same(small[1], train.load(path)))
+            except train.Damaged:
+                damaged += 1
+    return wrong, damaged
+
+
+@pytest.mark.parametrize("bits", [[0xff], pytest.param([1 << bit for bit in range(8)], marks=SOAK)])
+def test_a_flipped_byte_is_damage_or_nothing(small, tmp_path, bits):
+    """At every byte of a file: Damaged, or the tensors that were saved; never others."""
+    places = [*range(small[0].stat().st_size)]
+    wrong, damaged = misread(small, tmp_path, set(places) - attributes(small[0]), bits)
+    assert not wrong
+    assert damaged > len(places) * len(bits) / 4  # the rest is padding, dates and the like
+
+
+@defect("torch.load leaves a member unread, its tensor any memory, whose attributes say folder (bit 4)")
+def test_a_flipped_attribute_is_damage_or_nothing(small, tmp_path):
+    wrong, _ = misread(small, tmp_path, attributes(small[0]), [1 << bit for bit in range(8)])
+    assert not wrong
+
+
+def test_a_file_cut_short_is_damage(small, tmp_path):
+    blob, path = small[0].read_bytes(), tmp_path / "level_00.pt"
+    for length in range(0, len(blob), 64):
+        path.write_bytes(blob[:length])
+        with pytest.raises(train.Damaged):
+            train.load(path)
+
+
+@pytest.fixture
+def underway(go, dots, tmp_path, monkeypatch):
+    """(a folder cut in mid-level 1, go for its data)."""
+    go = functools.partial(go, "--data-dir", dots, "--steps", 4, "--looks", 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "SAVE", 0)
+        at_call(patch, train, "adam", 4 + 2, cut)
+        with pytest.raises(Cut):
+            go(out="base")
+    folder, = (tmp_path / "base").iterdir()
+    return folder, go
+
+
+def place_in(folder, name, blob):
+    """A copy of a run's folder, under damaged/, with `blob` in file `name`."""
+    out = folder.parent.parent / "damaged"
+    shutil.rmtree(out, ignore_errors=True)
+    shutil.copytree(folder.parent, out)
+    (out / folder.name / name).write_bytes(blob)
+    return out / folder.name
+
+
+def again(go, folder, name, blob):
+    """(the folder, what is said) of a run to level 2 that goes on from place_in's."""
+    place_in(folder, name, blob)
+    with contextlib.redirect_stderr(io.StringIO()) as says:
+        return go("--levels", 2, out="damaged"), says.getvalue()
+
+
+@pytest.mark.parametrize("name", ["init.pt", "level_00.pt", "underway.pt"])
+def test_damage_is_named_and_made_again(underway, tmp_path, name):
+    """A byte flipped or the end cut off: every file of the longer run is equal, and stderr names this one."""
+    folder, go = underway
+    whole, blob = digest(go("--levels", 2, out="whole")), (folder / name).read_bytes()
+    r, said = random.Random(name), 0
+    for case in range(8):
+        at = r.randrange(len(blob))
+        new = blob[:at] + bytes([blob[at] ^ r.randrange(1, 256)]) + blob[at + 1:] if case % 2 else blob[:at]
+        (tmp_path / name).write_bytes(new)
+        try:
+            bad = not train.load(tmp_path / name)
+        except train.Damaged:
+            bad = True
+        ended, says = again(go, folder, name, new)
+        if (ended / name).exists() and (ended / name).read_bytes() == new:
+            (ended / name).write_bytes(blob)  # the byte was one of those that nothing reads
+        assert digest(ended) == whole and not (ended / "underway.pt").exists()
+        assert sum(f"{name} is damaged" in line for line in says.splitlines()) == bad
+        said += bad
+    assert said >= 6
+
+
+def test_cut_metrics_are_refused_and_left(go):
+    folder = go()
+    blob, path = (folder / "metrics.json").read_bytes(), folder / "metrics.json"
+    for length in range(0, len(blob), len(blob) // 12):
+        path.write_bytes(blob[:length])
+        before = {file: file.read_bytes() for file in folder.iterdir()}
+        code, says = refusal(lambda: go("--levels", 2))
+        assert code == 1 and one_sentence(says) and str(path) in says
+        assert {file: file.read_bytes() for file in folder.iterdir()} == before
+
+
+def test_memory_stays_flat_over_40_levels(go, monkeypatch):
+    """VmRSS of a process when level 40 is written, less that at level 10: 8 MiB at the most.
+
+    About 2 MiB are the records of metrics.json, as lists and as text, and some are the allocator's noise.
+    One copy of the weights kept at each level would be another 9 MiB."""
+    monkeypatch.setitem(models.NETS, "fc", ((), (100, 30)))
+
+    def measured():
+        resident, real = [], train.save
+
+        def save(path, value):
+            real(path, value)
+            if path.name == "metrics.json":
+                resident.append(int(Path("/proc/self/status").read_text().split("VmRSS:")[1].split()[0]))
+        train.save = save
+        with contextlib.redirect_stderr(io.StringIO()):
+            go("--levels", 40, "--steps", 1, "--rate-fc", 0.05, "--rate-out", 0.02)
+        print(*resident)
+    code, says = end(fork(measured))
+    resident = [int(word) for word in says.split()]  # KiB, a level each
+    assert code == 0 and len(resident) == 42 and resident[41] - resident[11] <= 8 * 1024
+
+
+# Malformed inputs
+
+COUNTS = {"command lines": 400, "data files": 200, "broken metrics": 60, "other metrics": 60,
+          "broken metrics to plot": 60, "other metrics to plot": 60, "damaged checkpoints": 90,
+          "other checkpoints": 90}
+SMALL = ("--steps", 2, "--looks", 1)
+TIMES = pytest.mark.parametrize("times", [1, pytest.param(10, marks=SOAK)])
+
+
+def test_a_thousand_inputs_are_counted():
+    assert sum(COUNTS.values()) >= 1000
+
+
+def refusal(work):
+    """(exit code, all that was said) of a script's work in this process; the code is None if it just ends."""
+    with contextlib.redirect_stderr(io.StringIO()) as says, contextlib.redirect_stdout(says):
+        try:
+            work()
+        except SystemExit as stopped:
+            if not isinstance(stopped.code, str):
+                return stopped.code, says.getvalue()
+            print(stopped.code)
+            return 1, says.getvalue()
+    return None, says.getvalue()
+
+
+def place(error):
+    """script.function of ours in which an exception came up."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__)
+              if Path(frame.filename).parent == ROOT and not frame.name.startswith("<")]
+    return f"{Path(frames[-1].filename).stem}.{frames[-1].name}"
+
+
+def tried(work, root):
+    """"refused" if work() ends in one sentence, with code 1 or 2 and no new file under `root`; "done" if it
+    succeeds; else what is wrong: the exception and where, or what was said."""
+    before = sorted(root.rglob("*"))
+    try:
+        code, says = refusal(work)
+    except Exception as error:
+        return f"{type(error).__name__} in {place(error)}"
+    if code is None:
+        return "done"
+    if code not in (1, 2):
+        return f"exit code {code}"
+    if not says.strip() or says.count("\n") != 1:
+        return f"not a line: {says[-300:]!r}"
+    return "refused" if sorted(root.rglob("*")) == before else "left files"
+
+
+INTS = {"--seed": 0, "--epochs": 1, "--steps": 1, "--looks": 1, "--batch": 1, "--threads": 1, "--levels": 0,
+        "--rewind": 0}
+REALS = {"--lr": np.inf, "--rate-fc": 1, "--rate-conv": 1, "--rate-out": 1}
+NAMES = ["--net", "--init", "--preset", "--data", "--input", "--precision", "--device", "--pruner", "--scope",
+         "--control"]
+OWN = ["--levels", "--rate-fc", "--rate-conv", "--rate-out", "--pruner", "--scope", "--control", "--rewind"]
+JUNK = ["", " ", "nan", "-nan", "-inf", "-1", "-0.5", "1.5", "1e3", "0x10", "1_0", "--", "-", "@", "[]", "{}",
+        "9" * 5000, "-" + "9" * 400, "None", "true", "{seed}", "%s", "%(prog)s", "%", "\u00e9", "\ufb01",
+        "\u202e", "\uff11", "\x1b[31m", "\x07", "\t", "\x7f", "\udcff", "\U0001f600", "a" * 300, "../..", "/",
+        "~", "*", "'", '"', ";", "$(x)", "xavier_normal@", "xavier_normal@nan", "xavier_normal@1e999",
+        "xavier_normal@-1", "xavier_normal@0", "@2", "fc ", "FC", "cuda:77", "toaster", "cpu:-1", "mean,"]
+GOOD = [["--seed", "3"], ["--init", "kaiming_uniform"], ["--lr", "0.01"], ["--looks", "2"], ["--batch", "7"],
+        ["--seed", "1", "2", "2"], ["--net", "fc", "--net", "fc"], ["--input", "unit"], ["--steps", "2"]]
+STRAY = [[head + text] for head in ("--zz", "--n3t=fc", "-z", "stray ", "--ra=1") for text in JUNK]
+STRAY += [[flag] for flag in (*INTS, *REALS, *NAMES)]
+STRAY += [["--epochs", "1", "--steps", "1"], ["--rate", "1"], ["--device="]]
+
+
+def wrong(flag, text):
+    """Whether a value is one that its flag can't have, by Python's own int and float."""
+    try:
+        if flag in INTS:
+            return not INTS[flag] <= int(text) <= (99 if flag == "--levels" else np.inf)
+        if flag in REALS:
+            return not 0 <= float(text) <= REALS[flag]
+    except ValueError:
+        pass
+    return True
+
+
+def command_lines(number):
+    """[words]: in each something wrong at a random place among flags that are right."""
+    r, flags = random.Random(0), [*INTS, *REALS, *NAMES]
+    pairs = [pair for pair in itertools.product(flags, JUNK) if wrong(*pair)]
+    r.shuffle(pairs)
+    bad = [*pairs[:number * 5 // 8], *r.choices(STRAY, k=number // 8)]
+    while len(bad) < number:
+        pair = [r.choice(flags), "".join(r.choices("aé\x02\ud800\U0001f600%@=.,- 7", k=r.randint(1, 9)))]
+        bad += [pair] * wrong(*pair)
+    for words in bad:
+        parts = [[*words], *r.sample(GOOD, r.randint(0, 3))]
+        if len(words) > 1:
+            r.shuffle(parts)
+        else:
+            parts.reverse()  # nothing after a flag that lacks its value
+        yield sum(parts, [])
+
+
+@TIMES
+def test_wrong_command_lines_are_refused_in_one_sentence(go, tmp_path, monkeypatch, times):
+    """Each by prune.py, or one in four by train.py where it has the flag."""
+    number, found, pruning = times * COUNTS["command lines"], Counter(), prune.main
+    for words in command_lines(number):
+        baseline = sum(found.values()) % 4 == 0 and words[0] not in OWN
+        monkeypatch.setattr(prune, "main", train.main if baseline else pruning)
+        levels = () if baseline else ("--levels", 1)
+        found[tried(lambda: go(*words, levels=levels), tmp_path)] += 1
+    assert found == {"refused": number}
+
+
+def npz(arrays, save=np.savez):
+    file = io.BytesIO()
+    save(file, **arrays)
+    return file.getvalue()
+
+
+@pytest.fixture(scope="session")
+def dots(blobs, tmp_path_factory):
+    """A folder with mnist.npz: every seventh pixel of 420 and of 60 blobs."""
+    with np.load(blobs / "mnist.npz") as arrays:
+        parts = {key: arrays[key][:420 if "train" in key else 60] for key in datasets.ARRAYS}
+    folder = tmp_path_factory.mktemp("dots")
+    (folder / "mnist.npz").write_bytes(npz(
+        {key: part[:, ::7, ::7] if part.ndim == 3 else part for key, part in parts.items()}))
+    return folder
+
+
+CHANGES = [  # of one array of a data file
+    lambda a: a.astype(np.float32),
+    lambda a: np.full(a.shape, np.nan),
+    lambda a: a.astype(np.int8) - 100,
+    lambda a: a.astype(complex),
+    lambda a: a > 3,
+    lambda a: a.astype(str),
+    lambda a: a.astype("datetime64[s]"),
+    lambda a: a.view([("a", np.uint8)]),
+    lambda a: a.view("V1"),
+    lambda a: a.astype(object),  # a pickle
+    lambda a: np.array(None),
+    lambda a: np.uint8(3),
+    lambda a: a[:0],
+    lambda a: a[..., :0],
+    lambda a: a[1:],
+    lambda a: np.concatenate([a, a[:1]]),
+    lambda a: a[:len(a) // 2],
+    lambda a: a.ravel()[:, None, None, None],
+    lambda a: np.stack([a, a], -1),
+    lambda a: np.stack([a] * 4, -1),
+    lambda a: np.where(a == 3, 10, a).astype(np.uint8) if a.ndim == 1 else a[:, :-1],
+    lambda a: np.where(a == 3, -1, a.astype(int)),
+    lambda a: np.where(a == 3, np.uint64(2 ** 63), a.astype(np.uint64)),
+]
+
+
+def data_files(whole, number):
+    """[bytes]: each change of each array, arrays left out, other kinds of file, then what chance did."""
+    r = random.Random(0)
+    with np.load(io.BytesIO(whole)) as file:
+        arrays = dict(file)
+    files = [npz(arrays | {key: change(arrays[key])}) for key in arrays for change in CHANGES]
+    files += [npz({other: arrays[other] for other in arrays if other != key}) for key in arrays]
+    array = io.BytesIO()
+    np.save(array, arrays["x_train"])
+    huge = whole.replace(b"(420, 4, 4), }", b"(420, 1<<50)}").replace(b"(420,), }", b"(10**15)}")
+    files += [b"", b"PK", b"\n" * 999, b"{}", array.getvalue(), pickle.dumps(arrays), huge, whole + b"tail",
+              b"head" + whole, whole[::-1], npz(arrays, np.savez_compressed)]
+    return files + [damaged(whole, r) for _ in range(number - len(files))]
+
+
+def damaged(blob, r):
+    """Bytes cut off, one or some of them others, or all of them."""
+    at, n, flipped = r.randrange(len(blob)), r.randrange(1, 60), r.randrange(1, 256)
+    return r.choice([blob[:at], blob[at:], blob[:at] + bytes([blob[at] ^ flipped]) + blob[at + 1:],
+                     blob[:at] + r.randbytes(n) + blob[at + n:], r.randbytes(at)])
+
+
+@TIMES
+def test_malformed_data_files_are_refused_in_one_sentence(go, dots, tmp_path, monkeypatch, times):
+    """Or, where no byte that counts was touched, give the files of the right one."""
+    words, number, found = (*SMALL, "--levels", 0), times * COUNTS["data files"], Counter()
+    whole = digest(go(*words, "--data-dir", dots, out="whole"))
+    monkeypatch.setattr(datasets, "load", datasets.load.__wrapped__)
+    for blob in data_files((dots / "mnist.npz").read_bytes(), number):
+        out = tmp_path / "runs"
+        shutil.rmtree(out, ignore_errors=True)
+        (tmp_path / "mnist.npz").write_bytes(blob)
+        result = tried(lambda: go(*words, "--data-dir", tmp_path), tmp_path)
+        if result == "done":
+            result = "equal" if digest(next(out.iterdir())) == whole else "another end"
+        found[result] += 1
+    assert set(found) == {"refused", "equal"} and sum(found.values()) == number, found
+    assert found["equal"] < number / 10
+
+
+VALUES = [None, True, -1, 0, 1, 2, 10 ** 400, 0.5, -1e308, math.nan, math.inf, "", "x", "0", [], [[]], {},
+          {"a": []}, [0, None], "a\nb"]
+
+
+def broken_json(text, r):
+    """No JSON any more."""
+    at = r.randrange(1, len(text))
+    return r.choice([text[:at], text[:at] + b"\xff" + text[at:], text[:at] + text[:at], text[at:] + b"}",
+                     r.randbytes(1 + at % 99)])
+
+
+def other_json(text, r):
+    """JSON, but with a value at a random place gone or another."""
+    metrics = json.loads(text)
+    if r.random() < 0.1:
+        return json.dumps(r.choice(VALUES)).encode()
+    spot, depth = metrics, r.randint(0, 5)
+    while True:
+        key = r.choice([*spot] if isinstance(spot, dict) else range(len(spot)))
+        if not depth or not isinstance(spot[key], (dict, list)) or not spot[key]:
+            break
+        spot, depth = spot[key], depth - 1
+    if r.random() < 0.3:
+        del spot[key]
+    else:
+        spot[key] = r.choice(VALUES)
+    return json.dumps(metrics).encode()
+
+
+JSONS = pytest.mark.parametrize("kind, change", [("broken metrics", broken_json), pytest.param(
+    "other metrics", other_json, marks=defect("only some keys are looked for, and no types"))])
+
+
+@TIMES
+@JSONS
+def test_malformed_metrics_are_refused_in_one_sentence(go, dots, tmp_path, times, kind, change):
+    """Or, JSON of something else, lead to a level whose file is equal in every byte."""
+    r, found, number, words = random.Random(0), Counter(), times * COUNTS[kind], (*SMALL, "--data-dir", dots)
+    expected = (go("--levels", 2, *words, out="whole") / "level_02.pt").read_bytes()
+    folder = go(*words, out="base")
+    for _ in range(number):
+        blob = change((folder / "metrics.json").read_bytes(), r)
+        out = place_in(folder, "metrics.json", blob)
+        result = tried(lambda: go("--levels", 2, *words, out="damaged"), tmp_path)
+        if result == "done":
+            made = out / "level_02.pt"
+            result = "equal" if made.exists() and made.read_bytes() == expected else "another end"
+        found[result] += 1
+    assert set(found) <= {"refused", *["equal"] * (change is other_json)}, found
+    assert sum(found.values()) == number
+
+
+@TIMES
+@JSONS
+def test_malformed_metrics_are_not_plotted(go, dots, tmp_path, monkeypatch, times, kind, change):
+    """Refused in one sentence; values of the right kind can't be told from right ones, and are drawn."""
+    r, found, number = random.Random(1), Counter(), times * COUNTS[f"{kind} to plot"]
+    folder = go(*SMALL, "--data-dir", dots, out="base")
+    whole, runs = (folder / "metrics.json").read_bytes(), tmp_path / "runs"
+    monkeypatch.setattr(plot, "FIGURES", {})  # the tables alone
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["plot.py"])
+    for index in range(number):
+        shutil.rmtree(runs, ignore_errors=True)
+        shutil.rmtree(tmp_path / "figures", ignore_errors=True)
+        blob = change(whole, r)
+        (runs / folder.name).mkdir(parents=True)
+        if index % 4:
+            (runs / folder.name / "metrics.json").write_bytes(blob)
+        else:
+            packed = gzip.compress(blob)
+            cut_off = packed[:r.randrange(len(packed))]
+            (runs / f"{folder.name}.json.gz").write_bytes(cut_off if change is broken_json else packed)
+        found[tried(plot.main, tmp_path)] += 1
+    assert set(found) <= {"refused", *["done"] * (change is other_json)}, found
+    assert sum(found.values()) == number
+
+
+OBJECTS = [[], {}, 5, -1, "x", None, True, {"a": 1}, torch.zeros(3), torch.zeros(()), [torch.zeros(2)]]
+TENSORS = [torch.Tensor.double, torch.Tensor.int, torch.Tensor.flatten, lambda t: t[None], lambda t: t.mT,
+           lambda t: t[..., :-1], lambda t: torch.cat([t, t]), lambda t: t.to(torch.uint8)]
+
+
+def saved(value, **how):
+    file = io.BytesIO()
+    torch.save(value, file, **how)
+    return file.getvalue()
+
+
+def other_checkpoint(blob, r):
+    """A whole file of something else, or of what it was with one value gone or of another kind."""
+    value = torch.load(io.BytesIO(blob), weights_only=True)
+    spots, todo = [], [value]
+    for part in todo:
+        for key in part if isinstance(part, dict) else range(len(part)):
+            spots.append((part, key))
+            todo += [part[key]] * isinstance(part[key], (dict, list))
+    (part, key), kind = r.choice(spots), r.randrange(4)
+    others = [item for item in OBJECTS if not {type(item), type(part[key])} <= {int, float, type(None)}]
+    if kind == 0:
+        value = r.choice(OBJECTS)
+    elif kind == 1:
+        del part[key]
+    elif kind == 2 or not isinstance(part[key], torch.Tensor) or part[key].dim() < 2:
+        part[key] = r.choice(others)
+    else:
+        part[key] = r.choice(TENSORS)(part[key])
+    return saved(value)
+
+
+@TIMES
+@pytest.mark.parametrize("kind, change", [("damaged checkpoints", damaged), pytest.param(
+    "other checkpoints", other_checkpoint, marks=defect("a whole .pt is taken for what it should be"))])
+def test_malformed_checkpoints_are_made_again(underway, tmp_path, times, kind, change):
+    """Or refused in one sentence; the run ends equal to one that was never damaged."""
+    folder, go = underway
+    r, found, number, whole = random.Random(2), Counter(), times * COUNTS[kind], digest(go(out="whole"))
+    for index in range(number):
+        name = ("init.pt", "level_00.pt", "underway.pt")[index % 3]
+        blob = change((folder / name).read_bytes(), r)
+        out = place_in(folder, name, blob)
+        result = tried(lambda: go(out="damaged"), tmp_path)
+        if result == "done":
+            made = digest(out)
+            if name in made and (out / name).read_bytes() == blob:
+                made[name] = whole[name]  # it was read as it is, and the level after it tells how
+            result = "equal" if made == whole else "another end"
+        found[result] += 1
+    assert set(found) <= {"refused", "equal"}, found
+    assert sum(found.values()) == number
+
+
+class Evil:
+    """Unpickled, it makes a folder."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+PICKLES = {"a .pt": lambda evil: saved({"state": evil, "part": [1, 0, 4]}), "a plain pickle": pickle.dumps,
+           "an old .pt": lambda evil: saved({"state": evil}, _use_new_zipfile_serialization=False)}
+
+
+@pytest.mark.parametrize("kind", PICKLES)
+@pytest.mark.parametrize("name", ["init.pt", "level_00.pt", "underway.pt"])
+def test_a_pickle_is_not_obeyed_but_made_again(underway, tmp_path, name, kind):
+    """The file that unpickling would make is absent; the run's own are those of one without a pickle."""
+    folder, go = underway
+    ended, says = again(go, folder, name, PICKLES[kind](Evil(tmp_path / "pwned")))
+    assert f"{name} is damaged" in says and digest(ended) == digest(go("--levels", 2, out="whole"))
+    assert not (tmp_path / "pwned").exists()
+
+
+@pytest.mark.parametrize("name", [*datasets.ARRAYS, "all"])
+def test_a_pickle_in_a_data_file_is_refused(go, dots, tmp_path, name):
+    evil = np.array([Evil(tmp_path / "pwned")], object)
+    with np.load(dots / "mnist.npz") as arrays:
+        blob = pickle.dumps(evil) if name == "all" else npz({**arrays, name: evil})
+    (tmp_path / "mnist.npz").write_bytes(blob)
+    assert tried(lambda: go("--data-dir", tmp_path), tmp_path) == "refused"
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_a_pickle_in_a_donor_or_metrics_is_refused(go, dots, tmp_path):
+    words = ("--data-dir", dots, *SMALL)
+    folder = go(*words)
+    for name in ("level_01.pt", "metrics.json"):
+        (folder / name).write_bytes(saved({"masks": Evil(tmp_path / "pwned")}))
+        code, says = refusal(lambda: go(*words, "--control", "reinit"))
+        assert code == 1 and name in says and "Traceback" not in says
+        assert not (tmp_path / "pwned").exists()
+
+
+# What is not as it should be yet: the mark goes when its line is mended
+
+LINES = {
+    "--lr inf": "ValueError in train.save, once the level is trained: number(float, 0) takes inf",
+    "--init xavier_normal@1e300": "RuntimeError in inits.describe: the gain is no float32",
+    f"--threads {10 ** 30}": "ValueError in train.parse",
+    "--device meta": "RuntimeError in train.train, with a folder left",
+    "--device privateuseone": "ModuleNotFoundError in train.parse",
+    "--seed -1\n": "two lines: number() writes the text as it is",
+    "--zz\nz": "two lines",
+    "--device a\nb": "two lines",
+    "--masks-from ": "a run of its own name, ...-from-..., without another's masks",
+}
+
+
+@pytest.mark.parametrize("words", [pytest.param(line, marks=defect(why), id=repr(line[:30]))
+                                   for line, why in LINES.items()])
+def test_a_line_that_means_nothing_is_refused(go, dots, tmp_path, words):
+    assert tried(lambda: go("--data-dir", dots, *words.split(" ")), tmp_path) == "refused"
+
+
+@pytest.mark.parametrize("script", ["prune", pytest.param("plot", marks=defect(
+    "RecursionError in stats.read_one, which lists the exceptions that it takes for damage"))])
+def test_brackets_without_end_are_damage(go, dots, tmp_path, monkeypatch, script):
+    folder = go("--data-dir", dots, *SMALL)
+    (folder / "metrics.json").write_bytes(b"[" * 100_000)
+    monkeypatch.chdir(tmp_path)
+    if script == "plot":
+        monkeypatch.setattr(sys, "argv", ["plot.py"])
+    work = plot.main if script == "plot" else functools.partial(go, "--data-dir", dots, *SMALL)
+    assert tried(work, tmp_path) == "refused"
+
+
+@defect("train.train makes a set of as many looks as asked, whatever the steps: hours, or all memory")
+def test_more_looks_than_steps_cost_nothing(go, dots):
+    def limited():
+        resource.setrlimit(resource.RLIMIT_CPU, (1, 1))
+        go("--data-dir", dots, "--levels", 0, "--looks", 10 ** 12)
+    code, says = end(fork(limited))
+    assert code == 0, says
+
+
+@defect("at_the_door says that git is gone, and to delete its folder")
+def test_without_git_the_commit_is_unknown(go, dots, tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "provenance", PROVENANCE)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert tried(lambda: go("--data-dir", dots, *SMALL), tmp_path) == "done"
+
+
+@defect("AttributeError in train.open_run: sys.stderr is None where the descriptor was closed")
+def test_a_closed_stderr_is_no_hindrance(go, dots, monkeypatch):
+    folder = go("--data-dir", dots, *SMALL, out="whole")
+    monkeypatch.setattr(sys, "stderr", None)
+    assert digest(go("--data-dir", dots, *SMALL)) == digest(folder)
+
+
+@defect("cannot write None: an OSError need not have a file name")
+def test_a_file_system_without_locks_is_one_sentence(go, dots, tmp_path, monkeypatch):
+    monkeypatch.setattr(fcntl, "flock", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOLCK, "No locks")))
+    code, says = refusal(lambda: go("--data-dir", dots, *SMALL))
+    assert code == 1 and one_sentence(says) and "None" not in says
+
+
+@defect("Stopped in at_the_door's own except: a traceback and exit code 1")
+def test_a_second_signal_changes_nothing(go, dots, monkeypatch):
+    """The first comes while the data are read; the second, as it is answered."""
+    def twice(real, *args, **kwargs):
+        os.kill(os.getpid(), signal.SIGINT)
+        real(*args, **kwargs)
+
+    def work():
+        at_call(monkeypatch, datasets, "load", 0, lambda *_, **__: os.kill(os.getpid(), signal.SIGINT))
+        at_call(monkeypatch, builtins, "print", 0, twice)
+        go("--data-dir", dots, *SMALL)
+    assert end(fork(work)) == (130, STOPPED)
+
+
+@defect("a run that has all its levels returns before it looks for underway.pt")
+def test_a_cut_after_the_last_level_leaves_no_underway(go, dots, monkeypatch):
+    """Between the replacement of metrics.json and the removal of underway.pt; then the rerun."""
+    monkeypatch.setattr(train, "SAVE", 0)
+    with monkeypatch.context() as patch:
+        at_call(patch, Path, "unlink", 0, cut)
+        with pytest.raises(Cut):
+            go("--data-dir", dots, *SMALL, "--levels", 0)
+    assert not (go("--data-dir", dots, *SMALL, "--levels", 0) / "underway.pt").exists()
+
+
+@pytest.mark.parametrize("rewind", [0, 2])
+def test_other_data_are_refused_from_level_0_on(go, dots, tmp_path, monkeypatch, rewind):
+    """Cut in level 0, another data file put there."""
+    words = ("--data-dir", tmp_path, *SMALL, "--steps", 6, "--rewind", rewind, "--levels", 0)
+    monkeypatch.setattr(train, "SAVE", 0)
+    monkeypatch.setattr(datasets, "load", datasets.load.__wrapped__)
+    shutil.copy(dots / "mnist.npz", tmp_path)
+    with monkeypatch.context() as patch:
+        at_call(patch, train, "adam", 4, cut)
+        with pytest.raises(Cut):
+            go(*words)
+    with np.load(dots / "mnist.npz") as arrays:
+        (tmp_path / "mnist.npz").write_bytes(npz({**arrays, "x_train": 255 - arrays["x_train"]}))
+    with pytest.raises(SystemExit, match="data_crc32 is"):
+        go(*words)
+
+
+@defect("ZeroDivisionError in train.train: open_data looks at --batch, not at its default of 60")
+def test_fewer_images_than_a_batch_are_refused(go, dots, tmp_path):
+    with np.load(dots / "mnist.npz") as arrays:
+        few = {**arrays, "x_train": arrays["x_train"][:359], "y_train": arrays["y_train"][:359]}
+    (tmp_path / "mnist.npz").write_bytes(npz(few))
+    assert tried(lambda: go("--data-dir", tmp_path, *SMALL), tmp_path) == "refused"
+
+
+@defect("RuntimeError in inits.describe: three poolings of 4 x 4 images leave nothing")
+def test_images_too_small_for_the_net_are_refused(go, dots, tmp_path):
+    words = ("--data-dir", dots, *SMALL, "--net", "conv6", "--data", "mnist")
+    assert tried(lambda: go(*words), tmp_path) == "refused"
+
+
+# The same numbers tomorrow
+
+RECORDED = Path(__file__).with_name("recorded.json")
+
+
+def numbers(data_dir, capability=None):
+    """Curves, counts and the data's checksum of a small run on glyphs, 3 levels of 4 steps; given a
+    `capability`, those of another process whose CPU seems to have no more than that.
+
+    After as few steps, sums in another order move a loss by 5e-7 at the most; after 12, a weight or two fell
+    on the other side of a mask, and losses moved by 2e-6."""
+    with tempfile.TemporaryDirectory() as out:
+        words = [str(ROOT / "prune.py"), "--data", "glyphs", "--steps", "4", "--looks", "125",
+                 "--levels", "2", "--precision", "fp32", "--threads", "1", "--data-dir", str(data_dir),
+                 "--out", out]
+        if capability:
+            subprocess.run([sys.executable, *words], check=True, capture_output=True,
+                           env={**os.environ, "ATEN_CPU_CAPABILITY": capability, "OMP_NUM_THREADS": "1"})
+        else:
+            sys.argv = words
+            prune.main()
+        metrics = json.loads(next(Path(out).glob("*/metrics.json")).read_text())
+    return {"data_crc32": metrics["config"]["data_crc32"],
+            "levels": [{key: level[key] for key in ("kept", *train.CURVES)} for level in metrics["levels"]]}
+
+
+@pytest.fixture(scope="session")
+def glyphs(tmp_path_factory):
+    """A folder with glyphs.npz, drawn here."""
+    folder = tmp_path_factory.mktemp("glyphs")
+    datasets.write(folder / "glyphs.npz", datasets.SOURCES["glyphs"])
+    return folder
+
+
+@pytest.mark.parametrize("capability", [None, "avx2", "default"])
+def test_the_numbers_are_those_on_record(glyphs, capability):
+    """To 1e-6, on this CPU and from the same images on lesser ones; `python tests/test_faults.py` alone
+    changes the record, on purpose."""
+    found, recorded = numbers(glyphs, capability), json.loads(RECORDED.read_text())
+    assert found["data_crc32"] == recorded["data_crc32"]
+    assert [level["kept"] for level in found["levels"]] == [level["kept"] for level in recorded["levels"]]
+    for level, its in zip(found["levels"], recorded["levels"]):
+        for name in train.CURVES:
+            assert level[name] == pytest.approx(its[name], rel=0, abs=1e-6), name
+
+
+@SOAK
+@pytest.mark.parametrize("capability", ["avx2", pytest.param("default", marks=defect(
+    "sums in another order round some pixels to the next of 256 values"))])
+def test_a_lesser_cpu_draws_the_same_glyphs(glyphs, tmp_path, capability):
+    subprocess.run([sys.executable, ROOT / "data.py", "--data", "glyphs", "--data-dir", tmp_path], check=True,
+                   env={**os.environ, "ATEN_CPU_CAPABILITY": capability, "OMP_NUM_THREADS": "1"})
+    assert datasets.read(tmp_path / "glyphs.npz")[1] == datasets.read(glyphs / "glyphs.npz")[1]
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as drawn:
+        RECORDED.write_text(json.dumps(numbers(drawn), indent=1) + "\n")
