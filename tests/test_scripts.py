@@ -165,7 +165,8 @@ def test_a_slurm_array_runs_its_own_line(tmp_path):
     echo.write_text('#!/bin/sh\necho "$PWD: $*"\n')
     echo.chmod(0o755)
     env = {"SLURM_SUBMIT_DIR": str(home), "PYTHON": str(echo), "SLURM_ARRAY_TASK_ID": "6"}
-    assert bash(spool, "fc", **env).stdout == f"{home}: prune.py --net fc --levels 28 --init xavier_uniform --seed 11\n"
+    its = f"{home}: prune.py --net fc --levels 28 --init xavier_uniform --seed 11\n"
+    assert bash(spool, "fc", **env).stdout == its
     done = bash(spool, "fc", **{**env, "SLURM_ARRAY_TASK_ID": "81"})
     assert done.returncode == 2 and "no line 81" in done.stderr
 
