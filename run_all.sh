@@ -14,7 +14,7 @@ PYTHON=${PYTHON:-python}
 SCHEMES="xavier_normal xavier_uniform kaiming_normal kaiming_uniform"
 cores=$(nproc)
 
-# Halving the weights at every round: 50, 25, ... 0.2% of fc's in nine. Conv-2: two of the paper's rounds in one.
+# Halves: 50, 25, ... 0.2% of the weights in nine rounds. Doubles: two of the rounds of the paper in one.
 HALVES="--rate-fc 0.5 --rate-out 0.28 --levels 9"
 DOUBLE="--rate-conv 0.19 --rate-fc 0.36 --rate-out 0.19 --levels 8"
 CUSTOM="shape_sign shape_arcsine shape_uniform shape_trunc2 shape_normal shape_laplace shape_t4 orthogonal
@@ -95,7 +95,7 @@ failed=0
 # BAR: each process draws its progress bar on a line of its own; 75: the run is in another process's hands
 printf '%s' "$lines" |
     xargs -r -d '\n' -P "$JOBS" --process-slot-var=BAR -I{} sh -c '{} || [ $? -eq 75 ] || exit 1' || failed=1
-if compgen -G 'runs/*/metrics.json' > /dev/null; then  # none where other processes are on every run's first level
+if compgen -G 'runs/*/level_00.pt' > /dev/null; then  # none while others do every first level
     flock runs/lock $PYTHON plot.py  # the last of several grids to draw has them all
 fi
 exit $failed

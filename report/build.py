@@ -83,7 +83,27 @@ def values(groups):
                 f"{stats.signed(d)} points (n = {len(d)}, sign-flip p {stats.p_text(stats.sign_flip(d))}, "
                 f"Holm {stats.p_text(p)}; equivalence within {study.margin:g}: p "
                 f"{stats.p_text(stats.equivalence(d, study.margin))})")
-        found[f"{short}.n"] = "/".join(str(len(members.get(init, []))) for init in stats.STANDARD)
+        whole = stats.by_scheme(members, (study.bounds[0], study.bounds[-1]))
+        found[f"{short}.n"] = "/".join(str(len(whole.get(init, []))) for init in stats.STANDARD)
+    return found | controlled(groups)
+
+
+def controlled(groups):
+    """{controls.<control>.<% remaining>: ticket less control, paired by seed}."""
+    def at(group, wanted):
+        runs = {run["config"]["seed"]: run["levels"] for run in stats.exploring(groups, group).get(
+            "xavier_normal", [])}
+        levels = {seed: [stats.density(level) for level in levels] for seed, levels in runs.items()}
+        places = {seed: stats.level_near(densities, wanted) for seed, densities in levels.items()}
+        return {seed: 100 * stats.early_test_acc(runs[seed][place]) for seed, place in places.items()
+                if place is not None}
+    found, short = {}, ("ticket", "reinit", "shuffle", "random", "oneshot")
+    for key, group in zip(short[1:], list(stats.CONTROLLED.values())[1:]):
+        for percent in (7, 3.6):
+            values = {"ticket": at(stats.FULL, percent / 100), key: at(group, percent / 100)}
+            d = stats.paired(values, {"ticket": 1, key: -1})
+            if len(d) > 1:
+                found[f"controls.{key}.{percent}"] = f"{stats.signed(d)} points (n = {len(d)})"
     return found
 
 

@@ -40,7 +40,7 @@ import plot
 import prune
 import train
 
-TINY = {"fc": ((), (16, 12)), "conv2": ((2, 2, "pool"), (4, 4))}  # a run takes a twentieth of a second
+TINY = {"fc": ((), (14, 12)), "conv2": ((2, 2, "pool"), (4, 4))}  # a run takes a twentieth of a second
 SOAK = pytest.mark.soak
 PROVENANCE = train.provenance
 CHILDREN = set()
@@ -164,9 +164,10 @@ def inode(folder):
 
 
 @pytest.mark.parametrize("number", [25, pytest.param(200, marks=SOAK)])
-def test_killed_at_any_moment_it_ends_the_same(go, tmp_path, monkeypatch, number):
+def test_killed_at_any_moment_it_ends_the_same(go, dots, tmp_path, monkeypatch, number):
     """Every file after SIGKILLs, one in five of them just after a save of a level under way, and reruns."""
-    monkeypatch.setitem(models.NETS, "fc", ((), (100, 30)))  # files of a size that a kill can hit
+    go = functools.partial(go, "--data-dir", dots, "--looks", 1)
+    monkeypatch.setitem(models.NETS, "fc", ((), (300, 100)))  # files of a size that a kill can hit
     monkeypatch.setattr(train, "SAVE", 0)
     started = time.perf_counter()
     whole = digest(go(out="whole"))
@@ -315,28 +316,30 @@ def test_a_level_is_saved_every_minute(go, monkeypatch):
 
 # Signals
 
-def hold(patch, owner, name, number):
-    """Let a process wait in a call: (what it waits for, where it says so)."""
+def waiting(monkeypatch, owner, name, number, work):
+    """(a process that does work() and has come to call `number` of owner.name, what lets it go on)."""
     (said, say), (heard, hear) = os.pipe(), os.pipe()
 
     def act(real, *args, **kwargs):
+        os.close(hear)
         os.write(say, b".")
         os.read(heard, 1)
         return real(*args, **kwargs)
-    at_call(patch, owner, name, number, act)
-    return hear, said
-
-
-def signalled(go, monkeypatch, owner, name, number, signals, *words):
-    """(exit code, what was said) of a run that gets `signals` in a call of owner.name."""
     with monkeypatch.context() as patch:
-        hear, said = hold(patch, owner, name, number)
-        child = fork(lambda: go(*words))
-        os.read(said, 1)
-        for each in signals:
-            os.kill(child[0], each)
-        os.write(hear, b".")
-        return end(child)
+        at_call(patch, owner, name, number, act)
+        child = fork(work)
+    os.close(say)
+    assert os.read(said, 1) == b".", end(child)
+    return child, lambda: os.write(hear, b".")
+
+
+def signalled(monkeypatch, owner, name, number, work, signals):
+    """(exit code, what was said) of a process that does work() and gets `signals` in a call of owner.name."""
+    child, go_on = waiting(monkeypatch, owner, name, number, work)
+    for each in signals:
+        os.kill(child[0], each)
+    go_on()
+    return end(child)
 
 
 STOPPED = "stopped; the same command goes on from here\n"
@@ -347,7 +350,7 @@ def test_a_signal_in_a_level_loses_no_step(go, tmp_path, monkeypatch, signals):
     """The step under way is ended and saved; the rerun does the steps after it, and the files are equal."""
     whole = digest(go(out="whole"))
     numbers = [getattr(signal, each) for each in signals]
-    code, says = signalled(go, monkeypatch, train, "adam", 6 + 2, numbers)
+    code, says = signalled(monkeypatch, train, "adam", 6 + 2, go, numbers)
     *level_0, last = says.splitlines(keepends=True)
     assert code in {128 + number for number in numbers} and last == STOPPED and len(level_0) == 1
     assert list(tmp_path.glob("runs/*/underway.pt"))
@@ -358,30 +361,27 @@ def test_a_signal_in_a_level_loses_no_step(go, tmp_path, monkeypatch, signals):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_before_training_leaves_nothing(go, tmp_path, monkeypatch, number):
     """While the data are read: the exit code, the sentence, no folder."""
-    code, says = signalled(go, monkeypatch, datasets, "load", 0, [number])
+    code, says = signalled(monkeypatch, datasets, "load", 0, go, [number])
     assert (code, says) == (128 + number, STOPPED) and not (tmp_path / "runs").exists()
 
 
 def test_a_signal_at_anothers_lock_leaves_that_run_alone(go, tmp_path, monkeypatch):
     """Every byte of the folder as before, the other process still its owner; it ends as if never met."""
     whole = digest(go(out="whole"))
-    with monkeypatch.context() as patch:
-        hear, said = hold(patch, train, "adam", 6 + 2)
-        owner = fork(go)
-        os.read(said, 1)
+    owner, go_on = waiting(monkeypatch, train, "adam", 6 + 2, go)
     folder, = tmp_path.glob("runs/*")
     before = {path: path.read_bytes() for path in folder.iterdir()}
-    assert signalled(go, monkeypatch, fcntl, "flock", 0, [signal.SIGTERM]) == (143, STOPPED)
+    assert signalled(monkeypatch, fcntl, "flock", 0, go, [signal.SIGTERM]) == (143, STOPPED)
     code, says = end(fork(go))
     assert code == train.BUSY and one_sentence(says) and "another process" in says
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
-    os.write(hear, b".")
+    go_on()
     assert end(owner)[0] == 0 and digest(folder) == whole
 
 
 # Disks
 
-@pytest.mark.parametrize("limit", [1, 3_000, 50_000, 60_000, 100_000])
+@pytest.mark.parametrize("limit", [1, 3_000, 40_000, 55_000, 100_000])
 def test_a_full_disk_is_one_sentence_and_costs_nothing_done(go, tmp_path, monkeypatch, limit):
     """No file above `limit` bytes: level 0 stays as it was, and the rerun without it equals an uncut run."""
     monkeypatch.setattr(train, "SAVE", 0)
@@ -499,6 +499,20 @@ def test_a_file_cut_short_is_damage(small, tmp_path):
             train.load(path)
 
 
+def test_a_flipped_byte_of_metrics_is_damage_or_nothing(go, dots, tmp_path):
+    """At every byte: Damaged, or every value that was saved, the name of the checksum aside."""
+    whole = (go("--data-dir", dots, "--levels", 0, "--looks", 1) / "metrics.json").read_bytes()
+    path, saved, damaged = tmp_path / "metrics.json", json.loads(whole), 0
+    saved.pop("crc32")
+    for at in range(len(whole)):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1:])
+        try:
+            assert {key: value for key, value in train.load(path).items() if key in saved} == saved, at
+        except train.Damaged:
+            damaged += 1
+    assert damaged > 0.9 * len(whole)  # the rest is spaces and the name
+
+
 @pytest.fixture
 def underway(go, dots, tmp_path, monkeypatch):
     """(a folder cut in mid-level 1, go for its data)."""
@@ -526,6 +540,16 @@ def again(go, folder, name, blob):
     place_in(folder, name, blob)
     with contextlib.redirect_stderr(io.StringIO()) as says:
         return go("--levels", 2, out="damaged"), says.getvalue()
+
+
+@pytest.mark.xfail(strict=True, reason="train.unfinished takes any underway.pt of a finished run for stale")
+def test_a_shorter_run_leaves_a_longer_ones_level_under_way(underway, monkeypatch):
+    """Cut in level 1; then the same run to level 0, which is finished; then only the rest is trained."""
+    _, go = underway
+    go("--levels", 0, out="base")
+    calls = at_call(monkeypatch, train, "adam", -1, never)
+    go(out="base")
+    assert len(calls) == 4 - 2
 
 
 @pytest.mark.parametrize("name", ["init.pt", "level_00.pt", "underway.pt"])
@@ -809,7 +833,7 @@ def other_json(text, r):
 
 
 JSONS = pytest.mark.parametrize("kind, change", [("broken metrics", broken_json),
-                                                  ("other metrics", other_json)])
+                                                 ("other metrics", other_json)])
 
 
 @TIMES
