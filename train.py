@@ -34,7 +34,7 @@ import models
 
 # epochs a level (None: the iterations of models.PAPER), rounds of pruning, evaluations an epoch
 PRESETS = {
-    "quick": {"epochs": 2, "levels": 5, "looks": 2},
+    "quick": {"epochs": 1, "levels": 5, "looks": 2},
     "study": {"epochs": 5, "levels": 20, "looks": 3},
     "paper": {"epochs": None, "levels": 20, "looks": 2},
 }
@@ -204,6 +204,8 @@ def replace(path, content):
     partial = path.with_name(path.name + ".tmp")
     try:
         partial.write_bytes(content)
+        with open(partial, "rb") as file:
+            os.fsync(file.fileno())  # before its name is, so that a power cut leaves no empty file
         os.replace(partial, path)
     except OSError as error:
         partial.unlink(missing_ok=True)
@@ -240,7 +242,7 @@ def load(path, like=None):
         if path.suffix == ".json":
             value = json.loads(path.read_bytes())
             crc32 = value.pop("crc32", None)
-            whole = crc32 in (None, zlib.crc32(json.dumps(value).encode()))
+            whole = crc32 == zlib.crc32(json.dumps(value).encode())
         else:
             with zipfile.ZipFile(path) as archive:
                 whole = not archive.testzip() and not any(row.external_attr for row in archive.infolist())
@@ -272,7 +274,6 @@ def unfinished(args, pruner, levels):
     todo = [(folder, config) for folder, config in asked
             if len(check(folder, config).get("levels", [])) <= levels]
     for folder in sorted({folder for folder, _ in asked} - {folder for folder, _ in todo}):
-        (folder / "underway.pt").unlink(missing_ok=True)  # of a process cut just before it did so
         print(f"{folder} is finished", file=sys.stderr)
     return todo
 

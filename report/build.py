@@ -2,9 +2,9 @@
 
     python report/build.py     REPORT.md, slides.pptx, and report.pdf where pandoc and chromium are at hand
 
-In text.md and slides.md `<<table NAME>>` is a table of stats.VERDICTS or of this file, `<<figure NAME:
-caption>>` figures/study-NAME.png, `<<ref NAME>>` the number of either, `<<value NAME>>` a number with its n,
-interval and p.
+In text.md, slides.md and answer.md (for the README) `<<table NAME>>` is a table of stats.VERDICTS or of this
+file, `<<figure NAME: caption>>` figures/study-NAME.png, `<<ref NAME>>` the number of either, `<<value NAME>>` a
+number with its n, interval and p.
 """
 import argparse
 import re
@@ -23,6 +23,7 @@ import stats  # noqa: E402
 import train  # noqa: E402
 
 MARK = re.compile(r"<<(table|figure|ref|value) ([\w.-]+)(?:: ([^>]*))?>>")
+ANSWER = re.compile("(<!-- answer -->).*?(<!-- /answer -->)", re.S)  # in the README
 STYLE = ("body{max-width:52em;font:10.5pt/1.4 sans-serif}table{font-size:8pt;border-collapse:collapse}"
          "td,th{border-bottom:1px solid #ddd;padding:2px 5px}img{max-width:100%}")
 SHORT = {"scale": "scale: Kaiming less Xavier", "shape": "shape: uniform less normal",
@@ -187,6 +188,10 @@ def main():
     report = HERE / "REPORT.md"
     report.write_text(fill((HERE / "text.md").read_text(), *given))
     print(report)
+    readme = HERE.parent / "README.md"
+    answer = fill((HERE / "answer.md").read_text(), *given)
+    readme.write_text(ANSWER.sub(lambda mark: f"{mark[1]}\n{answer}{mark[2]}", readme.read_text()))
+    print(readme)
     try:
         slides(fill((HERE / "slides.md").read_text(), *given), HERE / "slides.pptx")
         print(HERE / "slides.pptx")
