@@ -480,7 +480,7 @@ def diagram(groups):
     for start, end in ARROWS:
         upright = places[start][0] == places[end][0]
         axis.annotate("", places[end], places[start], arrowprops={
-            "arrowstyle": "-|>", "color": "0.3", "lw": 1.4, "shrinkA": 42, "shrinkB": 24 if upright else 42})
+            "arrowstyle": "-|>", "color": "0.3", "lw": 1.4, "shrinkA": 24, "shrinkB": 24 if upright else 66})
     for text, (x, y) in BOXES.items():
         axis.text(x, y, text, ha="center", va="center", fontsize=10,
                   bbox={"boxstyle": "round,pad=0.5", "fc": "#E8F1F8", "ec": "#0072B2"})

@@ -127,7 +127,7 @@ def fill(text, tables, numbers, figures):
             says, head, rows = tables[name]
             return f"**{labels[name]}.** {says}\n\n{stats.lines(head, rows)}"
         path = figures / (name if name.endswith(".png") else f"study-{name}.png")
-        shown = f"![{labels[name]}](../figures/{path.name})\n\n" if path.exists() else "*Not run.*\n\n"
+        shown = f"![](../figures/{path.name})\n\n" if path.exists() else "*Not run.*\n\n"
         return f"{shown}**{labels[name]}.** {caption}"
     return MARK.sub(replacement, text)
 
