@@ -2,6 +2,7 @@
 
     python stats.py results              the tables, as Markdown
     python stats.py --keep runs results  copy the metrics of runs into results/, compressed
+    python stats.py --back runs results  the other way, so that a grid goes on with what is left
 """
 import argparse
 import functools
@@ -36,14 +37,32 @@ def read(root):
     return [found[name] for name in sorted(found)]
 
 
+def write(path, content):
+    """Write `content` (bytes) so that `path` holds all of it or is as it was."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".tmp")
+    partial.write_bytes(content)
+    os.replace(partial, path)
+
+
+def written(run):
+    """A run's metrics as train.save writes them."""
+    metrics = {key: value for key, value in run.items() if key != "name"}
+    return json.dumps({**metrics, "crc32": zlib.crc32(json.dumps(metrics).encode())}).encode()
+
+
 def keep(runs, root):
     """Write the metrics of every run under `runs` into `root`; equal metrics give equal bytes."""
-    Path(root).mkdir(parents=True, exist_ok=True)
     for path in sorted(Path(runs).glob("*/metrics.json")):
-        read_one(path)
-        partial = Path(root, f"{path.parent.name}.json.gz.tmp")
-        partial.write_bytes(gzip.compress(path.read_bytes(), mtime=0))
-        os.replace(partial, partial.with_suffix(""))
+        write(Path(root, f"{path.parent.name}.json.gz"), gzip.compress(written(read_one(path)), mtime=0))
+
+
+def back(runs, root):
+    """Write the metrics kept in `root` to `runs`, but where a run is already."""
+    for path in sorted(Path(root).glob("*.json.gz")):
+        there = Path(runs, path.name.removesuffix(".json.gz"), "metrics.json")
+        if not there.exists():
+            write(there, written(read_one(path)))
 
 
 def read_one(path):
@@ -748,7 +767,10 @@ def main():
     parser = argparse.ArgumentParser(description="Print the verdict tables of the study as Markdown.")
     parser.add_argument("runs", help="folder of runs")
     parser.add_argument("--keep", metavar="RUNS", help="first copy the metrics of the runs in RUNS there")
+    parser.add_argument("--back", metavar="RUNS", help="only write them back to RUNS, where a run is not yet")
     args = parser.parse_args()
+    if args.back:
+        return back(args.back, args.runs)
     if args.keep:
         keep(args.keep, args.runs)
     for name, text in verdicts(read(args.runs)).items():

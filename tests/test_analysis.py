@@ -7,6 +7,7 @@ import math
 import os
 import statistics
 import subprocess
+import sys
 from fractions import Fraction
 
 import numpy as np
@@ -540,7 +541,8 @@ def test_equal_metrics_give_equal_bytes(tmp_path, monkeypatch):
     stats.keep(tmp_path / "runs", tmp_path / "results")
     stats.keep(tmp_path / "runs", tmp_path / "other")
     assert path.read_bytes() == before == (tmp_path / "other" / path.name).read_bytes()
-    assert gzip.decompress(before) == source.read_bytes()
+    metrics = json.loads(gzip.decompress(before))
+    assert metrics.pop("crc32") and metrics == json.loads(source.read_text())
     source.write_text(source.read_text().replace("0.97", "0.98"))
     stats.keep(tmp_path / "runs", tmp_path / "results")
     assert path.read_bytes() != before and len(list((tmp_path / "results").iterdir())) == 1
@@ -573,6 +575,22 @@ def test_a_damaged_run_is_not_kept(tmp_path):
     with pytest.raises(SystemExit, match="metrics.json is not a run's metrics.*run it again.$"):
         stats.keep(tmp_path / "runs", tmp_path / "results")
     assert stats.read(tmp_path / "results") == [run]
+
+
+def test_runs_come_back_as_train_wrote_them_and_none_is_overwritten(tmp_path, monkeypatch):
+    """Byte by byte; to prune.py they are finished runs."""
+    runs = [one_run(tmp_path / "runs", seed) for seed in (0, 1)]
+    paths = [tmp_path / "runs" / run["name"] / "metrics.json" for run in runs]
+    for path in paths:
+        train.save(path, json.loads(path.read_text()))
+    before = [path.read_bytes() for path in paths]
+    stats.keep(tmp_path / "runs", tmp_path / "results")
+    paths[0].unlink()
+    paths[1].write_bytes(b"its own")
+    monkeypatch.setattr(sys, "argv", ["stats.py", str(tmp_path / "results"), "--back", str(tmp_path / "runs")])
+    stats.main()
+    assert paths[0].read_bytes() == before[0] and paths[1].read_bytes() == b"its own"
+    assert len(train.load(paths[0])["levels"]) == 3
 
 
 def test_mixed_counts_what_differs():
