@@ -55,7 +55,9 @@ def script(blobs, tmp_path):
 @pytest.fixture
 def run(blobs, tmp_path, monkeypatch):
     """run("--levels", "2", ...): prune.py's main in this process, small; the runs folder."""
+    import data
     import prune
+    monkeypatch.setattr(data, "VALIDATION", 500)  # they take most of a short level's time
 
     def call(*words):
         base = ["prune.py", "--steps", 40, "--looks", 2, "--levels", 2, "--data-dir", blobs,

@@ -266,6 +266,7 @@ def ended(slurm, job):
     return re.findall(r"JobState=(\w+)", slurm("scontrol", "--oneliner", "show", "job", job))
 
 
+@pytest.mark.soak  # nearly a minute, which Slurm waits through
 def test_a_requeued_slurm_task_goes_on_from_its_last_finished_level(tmp_path, slurm, alone):
     grid = small_grid(tmp_path / "grid", f"{FIRST} {SECOND}", steps=1000)
     job = submit(slurm, grid)

@@ -347,9 +347,11 @@ def test_a_loss_that_is_no_number_is_recorded(run):
     assert [level["kept"]["out"] for level in levels] == [1000, 900, 810]
 
 
-def test_the_baseline_is_level_0(run, script, tmp_path):
+def test_the_baseline_is_level_0(run, tmp_path, blobs, monkeypatch):
     folder = next(run().iterdir())
-    script("train.py", "--steps", 40, "--looks", 2, "--threads", 1, "--out", "base")
+    monkeypatch.setattr("sys.argv", ["train.py", "--steps", "40", "--looks", "2", "--threads", "1", "--data-dir",
+                                     str(blobs), "--out", str(tmp_path / "base")])
+    train.main()
     base, = json.loads(next((tmp_path / "base").glob("*/metrics.json")).read_text())["levels"]
     level = json.loads((folder / "metrics.json").read_text())["levels"][0]
     assert {**base, "seconds": 0} == {**level, "seconds": 0}
