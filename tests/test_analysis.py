@@ -587,7 +587,8 @@ def test_runs_come_back_as_train_wrote_them_and_none_is_overwritten(tmp_path, mo
     stats.keep(tmp_path / "runs", tmp_path / "results")
     paths[0].unlink()
     paths[1].write_bytes(b"its own")
-    monkeypatch.setattr(sys, "argv", ["stats.py", str(tmp_path / "results"), "--back", str(tmp_path / "runs")])
+    words = ["stats.py", tmp_path / "results", "--back", tmp_path / "runs"]
+    monkeypatch.setattr(sys, "argv", list(map(str, words)))
     stats.main()
     assert paths[0].read_bytes() == before[0] and paths[1].read_bytes() == b"its own"
     assert len(train.load(paths[0])["levels"]) == 3

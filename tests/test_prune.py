@@ -349,8 +349,8 @@ def test_a_loss_that_is_no_number_is_recorded(run):
 
 def test_the_baseline_is_level_0(run, tmp_path, blobs, monkeypatch):
     folder = next(run().iterdir())
-    monkeypatch.setattr("sys.argv", ["train.py", "--steps", "40", "--looks", "2", "--threads", "1", "--data-dir",
-                                     str(blobs), "--out", str(tmp_path / "base")])
+    words = ["train.py", "--steps", 40, "--looks", 2, "--data-dir", blobs, "--out", tmp_path / "base"]
+    monkeypatch.setattr("sys.argv", list(map(str, words)))
     train.main()
     base, = json.loads(next((tmp_path / "base").glob("*/metrics.json")).read_text())["levels"]
     level = json.loads((folder / "metrics.json").read_text())["levels"][0]
