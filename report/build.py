@@ -70,7 +70,7 @@ def counts(groups):
 
 
 def values(groups):
-    """{name: text} of the contrasts: <study>.<contrast>.<number of the range>."""
+    """{name: text} of the contrasts: <study>.<contrast>.<number of the range>, and .short of each."""
     found = {}
     for name, study, members, bounds in stats.studies(groups):
         short = {"LeNet-300-100, MNIST": "mnist", "LeNet-300-100, Fashion-MNIST": "fashion",
@@ -80,6 +80,7 @@ def values(groups):
         cases = {case: d for case, d in cases.items() if len(d) > 1}
         adjusted = stats.holm([stats.sign_flip(d) for d in cases.values()])
         for ((key, place), d), p in zip(cases.items(), adjusted):
+            found[f"{short}.{key}.{place}.short"] = f"{stats.signed(d)} points, Holm p {stats.p_text(p)}"
             found[f"{short}.{key}.{place}"] = (
                 f"{stats.signed(d)} points (n = {len(d)}, sign-flip p {stats.p_text(stats.sign_flip(d))}, "
                 f"Holm {stats.p_text(p)}; equivalence within {study.margin:g}: p "
