@@ -400,10 +400,8 @@ def mechanism(groups):
             ("weights on a path / all weights", ("effective_density",))]
     figure, axes = panels(len(rows), 3, 4, 2.9)
     for axis, (label, keys) in zip(axes, rows):
-        def quantity(level):
-            return stats.number(functools.reduce(lambda value, key: value[key], keys, level["diagnostics"]))
         for init in drawn:
-            density, values = stats.matrix(schemes[init], quantity)
+            density, values = stats.matrix(schemes[init], stats.diagnostic(*keys))
             line(axis, density, values, label=init, ms=2.5, lw=1.2, **STYLES[init])
         density_axis(axis, density, "")
         axis.set_title(label, fontsize=10)

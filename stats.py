@@ -128,6 +128,16 @@ def number(value):
     return NAN if value is None else value
 
 
+def diagnostic(*keys):
+    """The quantity of a level that these keys lead to in its diagnostics, NaN where it is not there."""
+    def quantity(level):
+        found = level.get("diagnostics")
+        for key in keys:
+            found = (found or {}).get(key)
+        return number(found)
+    return quantity
+
+
 def early_stop(level):
     """Index of the first minimum of val_loss among a level's looks, None if no loss was finite."""
     finite = [(loss, index) for index, loss in enumerate(level["val_loss"]) if loss is not None]
@@ -733,6 +743,32 @@ def controls(groups):
             ["network", "100%", "21%", "7%", "3.6%", "n"], rows)
 
 
+SURVIVAL = {"eps in fc1": (("layers", "fc1", "eps"), 1),
+            "AUROC of initial size in fc1": (("layers", "fc1", "auroc"), 1),
+            "rms w0 / rms move in fc1": (("layers", "fc1", "rho"), 1),
+            "% of fc1's survivors on always-dark pixels": (("dark_share",), 100)}
+
+
+def survival(groups):
+    rows = []
+    for name, study, schemes, _ in studies(groups):
+        for label, (keys, scale) in SURVIVAL.items():
+            drawn = {init: matrix(schemes[init], diagnostic(*keys)) for init in STANDARD if init in schemes}
+            for wanted in (0.21, 0.07, 0.012, 0.0021):
+                found = {}
+                for init, (densities, values) in drawn.items():
+                    at = level_near(densities, wanted)
+                    seeds = [run["config"]["seed"] for run in schemes[init]]
+                    here = [] if at is None else zip(seeds, scale * values[:, at])
+                    found[init] = {seed: value for seed, value in here if np.isfinite(value)}
+                if any(found.values()):
+                    d = paired(found, CONTRASTS["shape: uniform less normal"])
+                    rows.append([name, label, f"{100 * wanted:g}", *(
+                        spread(found.get(init, {}).values()) for init in STANDARD), signed(d), str(len(d))])
+    return ("What survives, at single densities: mean (sd over seeds), and the contrast of shape, by seed.",
+            ["network, data", "what", "% remaining", *STANDARD, "uniform less normal [95%]", "n"], rows)
+
+
 def calibrations(groups):
     rows = []
     for name, study, schemes, bounds in studies(groups):
@@ -746,7 +782,8 @@ def calibrations(groups):
 
 VERDICTS = {"endpoints": endpoints, "contrasts": contrasts, "pairs": pairs, "accuracies": accuracies,
             "limits": limits, "stops": stops, "screen": screen, "confirmed": confirmed, "carried": carried,
-            "why": why, "swaps": swaps, "controls": controls, "calibrations": calibrations}
+            "why": why, "swaps": swaps, "controls": controls, "survival": survival,
+            "calibrations": calibrations}
 
 
 def lines(head, rows):

@@ -87,6 +87,8 @@ def values(groups):
                 f"{stats.p_text(stats.equivalence(d, study.margin))})")
         whole = stats.by_scheme(members, (study.bounds[0], study.bounds[-1]))
         found[f"{short}.n"] = "/".join(str(len(whole.get(init, []))) for init in stats.STANDARD)
+    for name, what, percent, *_, difference, n in stats.survival(groups)[2]:
+        found[f"survival.{list(stats.SURVIVAL).index(what) + 1}.{percent}"] = f"{difference} (n = {n})"
     return found | controlled(groups)
 
 
