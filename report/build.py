@@ -3,8 +3,8 @@
     python report/build.py     REPORT.md, slides.pptx, and report.pdf where pandoc and chromium are at hand
 
 In text.md, slides.md and answer.md (for the README) `<<table NAME>>` is a table of stats.VERDICTS or of this
-file, `<<figure NAME: caption>>` figures/study-NAME.png, `<<ref NAME>>` the number of either, `<<value NAME>>` a
-number with its n, interval and p.
+file, `<<figure NAME: caption>>` figures/study-NAME.png, `<<ref NAME>>` the number of either, `<<value NAME>>`
+a number with its n, interval and p.
 """
 import argparse
 import re
