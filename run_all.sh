@@ -76,7 +76,10 @@ todo() {
     done
 }
 
-if [ "${1:-}" = report ]; then $PYTHON plot.py --runs results --study && exec $PYTHON report/build.py; fi
+if [ "${1:-}" = report ]; then
+    $PYTHON plot.py --runs results --study
+    exec $PYTHON report/build.py
+fi
 if [ "${1:-}" = list ]; then list "${2:-all}"; exit; fi
 grid=${1:-all}
 if [ -n "${SLURM_ARRAY_TASK_ID:-}" ]; then
