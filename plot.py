@@ -5,6 +5,7 @@
 """
 import argparse
 import functools
+import io
 import itertools
 import json
 import math
@@ -494,12 +495,17 @@ STUDY = {"diagram": diagram, "tradeoff": tradeoff, "differences": differences, "
          "inits": of_group(inits), "examples": of_group(examples, os.environ.get("DATA_DIR", "data"))}
 
 
-def write(path, save):
-    """Has a temporary file saved, then puts it in its place."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    save(temporary)
-    os.replace(temporary, path)
+def write(path, content):
+    stats.write(path, content)
     print(path, flush=True)
+
+
+def png(figure):
+    """A figure as bytes; it is closed."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    plt.close(figure)
+    return buffer.getvalue()
 
 
 def draw(group, folder):
@@ -507,19 +513,16 @@ def draw(group, folder):
     for name, function in FIGURES.items() if group.config["pruner"] != "none" else ():
         figure = function(group)
         if figure:
-            write(folder / f"{group.name}-{name}.png", lambda file: figure.savefig(file, format="png"))
-            plt.close(figure)
+            write(folder / f"{group.name}-{name}.png", png(figure))
     for kind, function in TABLES.items():
-        text = function(group.name, group.schemes)
-        write(folder / f"{group.name}-table.{kind}", lambda file: file.write_text(text))
+        write(folder / f"{group.name}-table.{kind}", function(group.name, group.schemes).encode())
 
 
 def draw_study(groups, folder):
     for name, function in STUDY.items():
         figure = function(groups)
         if figure:
-            write(folder / f"study-{name}.png", lambda file: figure.savefig(file, format="png"))
-            plt.close(figure)
+            write(folder / f"study-{name}.png", png(figure))
         else:
             print(f"study-{name}: not run yet", file=sys.stderr)
 

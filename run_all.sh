@@ -32,7 +32,7 @@ groups() {  # schemes | seeds | command
         quick) tour="--data glyphs --preset quick"
                echo "$SCHEMES|0 1|$fc $tour"
                pair="xavier_normal kaiming_normal"
-               echo "$pair|0|prune.py --net conv2 $tour --steps 40 --levels 1" ;;
+               echo "$pair|0|prune.py --net conv2 $tour --steps 20 --levels 1" ;;
         fc)    echo "$SCHEMES|$CONFIRM|$fc --levels 28" ;;
         conv)  echo "$SCHEMES|10 11 12|prune.py --net conv2 --epochs 2 --precision fp32 $DOUBLE" ;;
         gpu)   for net in conv2 conv; do echo "$SCHEMES|$(seq -s ' ' 10 17)|prune.py --net $net"; done ;;

@@ -40,7 +40,7 @@ def read(root):
 def write(path, content):
     """Write `content` (bytes) so that `path` holds all of it or is as it was."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".tmp")
+    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     partial.write_bytes(content)
     os.replace(partial, path)
 
@@ -465,6 +465,7 @@ STUDIES = {
     "Conv-6, CIFAR-10, 20 rounds": Study("cifar10-conv6-magnitude-bf16", (1, 0.036, 0.0254), 0.5, 25)}
 TAIL = (0.016, 0.0021)                                          # of a halved run
 SAME = ("shape_normal", "shape_uniform")                        # as two of the standard schemes are
+SCREEN = 5                                                      # seeds that a scheme is chosen by
 METHODS = {"magnitude, layer by layer": HALVED, "magnitude, global": f"{FULL}-global{HALF}",
            "magnitude, one-shot": f"{FULL}-oneshot{HALF}",
            **{name: f"mnist-fc-{name}{HALF}" for name in ("movement", "filters", "random", "snip", "grasp",
@@ -539,10 +540,9 @@ def endpoints(groups):
             ["network, data", "densities", "accuracy at", *STANDARD, "n"], rows)
 
 
-def tested(groups, table, together):
-    """Rows of tests of {name: weights} in every study: one Holm family a study, over its areas `together` or
-    for each of them."""
-    rows = []
+def tests(groups, table, together):
+    """(study's name, its margin, label, pair of bounds, differences, sign-flip p, Holm p, equivalence p) of
+    {label: weights}: one Holm family a study, over its areas `together` or for each of them."""
     for name, study, schemes, bounds in studies(groups):
         for family in [bounds] if together else [[pair] for pair in bounds]:
             cases = [(label, pair, paired(by_scheme(schemes, pair), weights))
@@ -550,10 +550,14 @@ def tested(groups, table, together):
             cases = [case for case in cases if len(case[2]) > 1]
             raw = [sign_flip(d) for _, _, d in cases]
             for (label, pair, d), own, p in zip(cases, raw, holm(raw)):
-                same = equivalence(d, study.margin)
-                rows.append([name, label, span(pair), str(len(d)), signed(d), p_text(own), p_text(p),
-                             f"{p_text(same)} (+-{study.margin:g})", verdict(p, same)])
-    return rows
+                yield name, study.margin, label, pair, d, own, p, equivalence(d, study.margin)
+
+
+def tested(groups, table, together):
+    """The tests as rows of a table."""
+    return [[name, label, span(pair), str(len(d)), signed(d), p_text(own), p_text(p),
+             f"{p_text(same)} (+-{margin:g})", verdict(p, same)]
+            for name, margin, label, pair, d, own, p, same in tests(groups, table, together)]
 
 
 def verdict(p, same):
@@ -648,8 +652,9 @@ def screen(groups):
 
 
 def finalists(groups):
-    """(two custom schemes, the comparator) by the protocol's rule, as far as the screen has been run."""
-    scores = {init: np.mean(list(found.values())) for init, found in screened(groups).items() if found}
+    """(two custom schemes, the comparator) by the protocol's rule, of those with all seeds of the screen."""
+    scores = {init: np.mean(list(found.values())) for init, found in screened(groups).items()
+              if len(found) >= SCREEN}
     order = sorted(scores, key=lambda init: -scores[init])
     return ([init for init in order if init not in STANDARD + SAME][:2],
             next((init for init in order if init in STANDARD), None))

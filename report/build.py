@@ -17,6 +17,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
+import data as datasets  # noqa: E402
 import inits  # noqa: E402
 import models  # noqa: E402
 import stats  # noqa: E402
@@ -26,8 +27,8 @@ MARK = re.compile(r"<<(table|figure|ref|value) ([\w.-]+)(?:: ([^>]*))?>>")
 ANSWER = re.compile("(<!-- answer -->).*?(<!-- /answer -->)", re.S)  # in the README
 STYLE = ("body{max-width:52em;font:10.5pt/1.4 sans-serif}table{font-size:8pt;border-collapse:collapse}"
          "td,th{border-bottom:1px solid #ddd;padding:2px 5px}img{max-width:100%}")
-SHORT = {"scale": "scale: Kaiming less Xavier", "shape": "shape: uniform less normal",
-         "interaction": "interaction of the two"}
+SHORT = {"LeNet-300-100, MNIST": "mnist", "LeNet-300-100, Fashion-MNIST": "fashion",
+         "Conv-2, CIFAR-10": "conv2"}
 
 
 def networks():
@@ -54,7 +55,7 @@ def hyperparameters():
             ["batch", f"{models.BATCH} images"], ["epochs a level", str(study["epochs"])],
             ["evaluations", f"{study['looks']} an epoch, on validation and test images"],
             ["pixels", "mean 0, standard deviation 1 over the training images, a channel each"],
-            ["validation", "5,000 training images, the same for all"],
+            ["validation", f"{datasets.VALIDATION:,} training images, the same for all"],
             ["pruned", "weights; never biases"], ["reset to", "the scheme's own initial values"]]
     return "Hyperparameters of the study preset.", ["what", "value"], rows
 
@@ -72,21 +73,17 @@ def counts(groups):
 def values(groups):
     """{name: text} of the contrasts: <study>.<contrast>.<number of the range>, and .short of each."""
     found = {}
-    for name, study, members, bounds in stats.studies(groups):
-        short = {"LeNet-300-100, MNIST": "mnist", "LeNet-300-100, Fashion-MNIST": "fashion",
-                 "Conv-2, CIFAR-10": "conv2"}.get(name, name)
-        cases = {(key, place): stats.paired(stats.by_scheme(members, pair), stats.CONTRASTS[label])
-                 for place, pair in enumerate(bounds, 1) for key, label in SHORT.items()}
-        cases = {case: d for case, d in cases.items() if len(d) > 1}
-        adjusted = stats.holm([stats.sign_flip(d) for d in cases.values()])
-        for ((key, place), d), p in zip(cases.items(), adjusted):
-            found[f"{short}.{key}.{place}.short"] = f"{stats.signed(d)} points, Holm p {stats.p_text(p)}"
-            found[f"{short}.{key}.{place}"] = (
-                f"{stats.signed(d)} points (n = {len(d)}, sign-flip p {stats.p_text(stats.sign_flip(d))}, "
-                f"Holm {stats.p_text(p)}; equivalence within {study.margin:g}: p "
-                f"{stats.p_text(stats.equivalence(d, study.margin))})")
+    for name, margin, label, pair, d, own, p, same in stats.tests(groups, stats.CONTRASTS, True):
+        place = stats.STUDIES[name].bounds.index(pair[1])
+        key = f"{SHORT.get(name, name)}.{re.match('[a-z]+', label)[0]}.{place}"
+        difference, own, p, same = stats.signed(d), *map(stats.p_text, (own, p, same))
+        found[f"{key}.short"] = f"{difference} points, Holm p {p}"
+        found[key] = (f"{difference} points (n = {len(d)}, sign-flip p {own}, Holm {p}; equivalence within "
+                      f"{margin:g}: p {same})")
+    for name, study, members, _ in stats.studies(groups):
         whole = stats.by_scheme(members, (study.bounds[0], study.bounds[-1]))
-        found[f"{short}.n"] = "/".join(str(len(whole.get(init, []))) for init in stats.STANDARD)
+        n = (str(len(whole.get(init, []))) for init in stats.STANDARD)
+        found[f"{SHORT.get(name, name)}.n"] = "/".join(n)
     for name, what, percent, *_, difference, n in stats.survival(groups)[2]:
         found[f"survival.{list(stats.SURVIVAL).index(what) + 1}.{percent}"] = f"{difference} (n = {n})"
     return found | controlled(groups)

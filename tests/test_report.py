@@ -1,15 +1,18 @@
 """The report is made of tables and numbers that are generated, and comes out the same twice."""
+import math
 import re
 import shutil
 import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
+from conftest import REAL, ROOT
 from test_stats import fake
 
 sys.path.insert(0, str(ROOT / "report"))
 import build  # noqa: E402
+import data as datasets  # noqa: E402
+import models  # noqa: E402
 import stats  # noqa: E402
 
 
@@ -50,6 +53,21 @@ def test_every_mark_of_text_and_slides_is_of_something():
         assert name in {"table": tables, "ref": shown}.get(kind, {name})
         assert kind != "figure" or caption
     assert set(stats.VERDICTS) <= shown
+
+
+def test_the_numbers_typed_in_the_text_are_those_of_the_code():
+    text = (ROOT / "report" / "text.md").read_text()
+    layers = models.layers(models.build("fc", models.PAPER["fc"]["shape"]))
+    wider = [100 * math.sqrt((layer.in_features + layer.out_features) / layer.in_features) - 100
+             for layer in layers.values()]
+    assert "wider, by {:.0f}, {:.0f} and {:.0f}%".format(*wider) in text.replace("\n", " ")
+    assert f"{datasets.VALIDATION:,} are set aside as *validation* images" in text
+
+
+@pytest.mark.skipif(not (REAL / "mnist.npz").exists(), reason="the real MNIST is not at hand")
+def test_as_many_pixels_are_always_dark_as_the_text_says():
+    dark = int(models.dark(datasets.load("mnist", REAL).x_train).sum())
+    assert f"784 pixels {dark} are dark in every training image" in (ROOT / "report" / "text.md").read_text()
 
 
 def test_slides_have_their_titles_and_pictures(tmp_path):
