@@ -3,8 +3,8 @@
     python inits.py --net conv                              what each is; fans, std and range of its layers
     python inits.py --init xavier_normal@0.5 orthogonal     only these
 
-A name may carry a gain that multiplies every weight: kaiming_uniform@2. Only input_aware and input_aware_all
-look at data: at the spread of training images, never at labels.
+A name may carry a gain that multiplies every weight: kaiming_uniform@2. Only input_aware, input_aware_all and
+the schemes in _lit look at data: at training images, never at labels.
 Fans are PyTorch's: fan_in = inputs of a unit, fan_out = units fed by an input, times the kernel's area.
 """
 import argparse
@@ -19,6 +19,7 @@ from torch import nn
 
 EPS = 2.0 ** -25  # u is kept so far from 0 and 1: every quantile is finite, and no tail is cut that one sees
 TRUNCATED = (1 - (8 / math.pi) ** 0.5 * math.exp(-2) / math.erf(2 ** 0.5)) ** 0.5  # std of N(0, 1) cut at 2
+RARE = 0.001  # the share of images from which on a pixel counts as lit
 BATCH = 512  # images that input_aware_all sends through the network
 
 
@@ -128,6 +129,20 @@ def input_aware(layers, generator, model, images, every=False):
         x = module(x)
 
 
+def lit(layers, generator, model, images, base):
+    """`base`, but 0 on the first layer's inputs that fewer than RARE of the images (of a Conv2d's channel: of
+    its pixels) raise above their least value. The other weights are as they were."""
+    INITS[base].fill(layers, generator)
+    x = images.cpu()
+    for module in model:
+        if module in layers.values():
+            others = [0, *range(2, x.dim())]
+            share = (x > x.amin(others, keepdim=True)).double().mean(others)
+            scale_(module.weight, (share >= RARE).to(module.weight), 1)
+            return
+        x = module(x)
+
+
 def node_scales(units, beta):
     """lam (units,) float64, decreasing as k ** -beta, with mean lam ** 2 = 1: Caron et al. 2023."""
     lam = torch.arange(1, units + 1, dtype=torch.float64) ** -beta
@@ -155,7 +170,8 @@ class Scheme(NamedTuple):
     fill: Callable  # fill(layers, generator, model, images): the weights of {name: module}, in place
     about: str
     reference: str
-    stds: Callable = partial(map, xavier_std)  # stds(weights): the root mean square of each in theory
+    stds: Callable = partial(map, xavier_std)  # stds(weights): the root mean square of each in theory, in a
+                                               # scheme in _lit of what is not set to 0
     data: bool = False                         # looks at images; the others ignore model and images
 
 
@@ -194,6 +210,10 @@ INITS = {
         partial(asymmetric, beta=beta), f"xavier_normal, a layer's units scaled as k ** -{beta}",
         "Caron 2023", partial(asymmetric_stds, beta=beta)) for beta in (0.25, 0.5)},
 }
+INITS |= {f"{base}_lit": Scheme(partial(lit, base=base),
+                                f"{base}, 0 on pixels lit in fewer than {100 * RARE:g}% of images",
+                                "this study", INITS[base].stds, data=True)
+          for base in ("xavier_normal", "xavier_uniform", "kaiming_normal", "kaiming_uniform")}
 
 
 def split(text):

@@ -6,8 +6,9 @@
 #     sbatch --array=1-N run_all.sh [GRID]          a Slurm array: task i runs line i
 #     bash run_all.sh report                        the report, its figures and slides, from results/
 #
-# GRID: quick, a tour in minutes; fc, conv, gpu, controls, screen, carry, why, fashion, the parts of
-# report/PROTOCOL.md; all of these but quick and gpu if none is named. controls and why read runs of screen.
+# GRID: quick, a tour in minutes; fc, conv, gpu, controls, screen, rates, confirm, lit, carry, why, fashion,
+# the parts of report/PROTOCOL.md; all of these but quick and gpu if none is named. controls and why read runs
+# of screen.
 set -euo pipefail
 cd "${SLURM_SUBMIT_DIR:-$(dirname "$0")}"  # sbatch runs a copy of this file from elsewhere
 PYTHON=${PYTHON:-python}
@@ -19,8 +20,10 @@ HALVES="--rate-fc 0.5 --rate-out 0.28 --levels 9"
 DOUBLE="--rate-conv 0.19 --rate-fc 0.36 --rate-out 0.19 --levels 8"
 CUSTOM="shape_sign shape_arcsine shape_uniform shape_trunc2 shape_normal shape_laplace shape_t4 orthogonal
         sparse_50 sparse_90 truncated_glorot torch_default layer_balanced input_aware input_aware_all
-        asymmetric_25 asymmetric_50 xavier_normal@0.1 xavier_normal@0.25 xavier_normal@0.5 xavier_normal@2
-        xavier_normal@4"
+        asymmetric_25 asymmetric_50 xavier_normal_lit xavier_uniform_lit xavier_normal@0.1 xavier_normal@0.25
+        xavier_normal@0.5 xavier_normal@2 xavier_normal@4"
+FINALISTS="xavier_normal@0.5 orthogonal"    # placeholders until screen is run: the best of CUSTOM in it
+COMPARATOR=xavier_uniform                   # the best of SCHEMES, likewise
 EXPLORE="0 1 2 3 4"            # seeds to look at and choose by
 CONFIRM=$(seq -s ' ' 10 29)    # seeds that nothing was chosen on
 
@@ -34,8 +37,12 @@ groups() {  # schemes | seeds | command
                pair="xavier_normal kaiming_normal"
                echo "$pair|0|prune.py --net conv2 $tour --steps 20 --levels 1" ;;
         fc)    echo "$SCHEMES|$CONFIRM|$fc --levels 28" ;;
-        conv)  echo "$SCHEMES|10 11 12|prune.py --net conv2 --epochs 2 --precision fp32 $DOUBLE" ;;
-        gpu)   for net in conv2 conv; do echo "$SCHEMES|$(seq -s ' ' 10 17)|prune.py --net $net"; done ;;
+        conv)  for schemes in "$SCHEMES" "$FINALISTS"; do
+                   echo "$schemes|10 11 12|prune.py --net conv2 --epochs 2 --precision fp32 $DOUBLE"
+               done ;;
+        gpu)   for net in conv2 conv; do
+                   echo "$SCHEMES $FINALISTS|$(seq -s ' ' 10 17)|prune.py --net $net"
+               done ;;
         controls)
                echo "xavier_normal|$EXPLORE|$fc --levels 15 --one-shot"
                for control in reinit shuffle random_mask; do
@@ -43,11 +50,14 @@ groups() {  # schemes | seeds | command
                done ;;
         screen) echo "xavier_normal|$EXPLORE|$fc --levels 15"
                 echo $SCHEMES $CUSTOM"|$EXPLORE|$halves" ;;
+        rates) for lr in 4e-4 3.6e-3; do echo "$COMPARATOR $FINALISTS|$EXPLORE|$halves --lr $lr"; done ;;
+        confirm) echo "$FINALISTS|$CONFIRM|$fc --levels 28" ;;
+        lit)   echo "${SCHEMES// /_lit }_lit|$CONFIRM|$fc --levels 28" ;;
         carry) for pruner in random movement filters snip grasp synflow; do
-                   echo "$SCHEMES|$EXPLORE|$halves --pruner $pruner"
+                   echo "$SCHEMES $FINALISTS|$EXPLORE|$halves --pruner $pruner"
                done
-               echo "$SCHEMES|$EXPLORE|$halves --scope global"
-               echo "$SCHEMES|$EXPLORE|$halves --one-shot" ;;
+               echo "$SCHEMES $FINALISTS|$EXPLORE|$halves --scope global"
+               echo "$SCHEMES $FINALISTS|$EXPLORE|$halves --one-shot" ;;
         why)   for rewind in signs rescaled; do echo "$SCHEMES|$EXPLORE|$halves --rewind $rewind"; done
                echo "$SCHEMES input_aware|$EXPLORE|$halves --input unit"
                echo "$SCHEMES|$EXPLORE|$halves --epochs 12"
@@ -55,10 +65,10 @@ groups() {  # schemes | seeds | command
                    echo "$other|$EXPLORE|$halves --masks-from $(halved xavier_normal)"
                    echo "xavier_normal|$EXPLORE|$halves --masks-from $(halved $other)"
                done ;;
-        fashion) echo "$SCHEMES|$(seq -s ' ' 10 19)|$halves --data fashion_mnist" ;;
-        all)   for grid in fc screen controls carry why fashion conv; do groups $grid; done ;;
-        *)     echo "run_all.sh: no grid $1; there are quick, fc, conv, gpu, controls, screen, carry, why," \
-                    "fashion, all" >&2; return 2 ;;
+        fashion) echo "$SCHEMES $FINALISTS|$(seq -s ' ' 10 19)|$halves --data fashion_mnist" ;;
+        all)   for grid in fc screen controls rates confirm lit carry why fashion conv; do groups $grid; done ;;
+        *)     echo "run_all.sh: no grid $1; there are quick, fc, conv, gpu, controls, screen, rates," \
+                    "confirm, lit, carry, why, fashion, all" >&2; return 2 ;;
     esac
 }
 

@@ -117,6 +117,17 @@ def density(level):
     return sum(level["kept"].values()) / sum(level["size"].values())
 
 
+def seeing(inputs):
+    """As `density`, of the first layer only the weights on inputs where `inputs` (inputs,) is true; NaN for a
+    level of other inputs."""
+    def share(level):
+        if len(level["inputs"]) != len(inputs):
+            return NAN
+        unseen = np.array(level["inputs"])[~np.asarray(inputs)].sum()
+        return density(level) - unseen / sum(level["size"].values())
+    return share
+
+
 def entry(values, index):
     """values[index], NaN where that is null or was not reached."""
     found = values[index:][:1]
@@ -336,6 +347,16 @@ def areas(runs, high, low, quantity=None):
     return {seed: value for seed, value in found.items() if np.isfinite(value)}
 
 
+def area_between(densities, values, high, low):
+    """As `area`, between two densities themselves, the curve being straight between levels."""
+    x, ends = -np.log(densities), -np.log([high, low])
+    if len(x) < 2 or not x[0] <= ends[0] < ends[1] <= x[-1]:
+        return NAN
+    x_in = np.array([ends[0], *x[(x > ends[0]) & (x < ends[1])], ends[1]])
+    y_in = np.interp(x_in, x, values)
+    return float(((y_in[1:] + y_in[:-1]) / 2 * np.diff(x_in)).sum() / (ends[1] - ends[0]))
+
+
 def within_a_point(densities, values, dense):
     """The smallest density down to which no level is more than 1 point below `dense`, between two levels by
     interpolation over log density. NaN where the first level is."""
@@ -356,6 +377,11 @@ CONTRASTS = {  # scheme: weight
     "scale: Kaiming less Xavier": dict(zip(STANDARD, (-0.5, -0.5, 0.5, 0.5))),
     "shape: uniform less normal": dict(zip(STANDARD, (-0.5, 0.5, -0.5, 0.5))),
     "interaction of the two": dict(zip(STANDARD, (1, -1, -1, 1)))}
+LIT = {
+    "lit less plain, normal schemes": {"xavier_normal": -0.5, "kaiming_normal": -0.5,
+                                       "xavier_normal_lit": 0.5, "kaiming_normal_lit": 0.5},
+    "shape, plain schemes less lit": {**CONTRASTS["shape: uniform less normal"], **{
+        f"{init}_lit": -weight for init, weight in CONTRASTS["shape: uniform less normal"].items()}}}
 PAIRS = {f"{b} less {a}": {a: -1, b: 1} for i, a in enumerate(STANDARD) for b in STANDARD[i + 1:]}
 
 
@@ -470,11 +496,14 @@ METHODS = {"magnitude, layer by layer": HALVED, "magnitude, global": f"{FULL}-gl
            "magnitude, one-shot": f"{FULL}-oneshot{HALF}",
            **{name: f"mnist-fc-{name}{HALF}" for name in ("movement", "filters", "random", "snip", "grasp",
                                                           "synflow")}}
+PIXELS = Path(__file__).parent / "report" / "pixels.json"       # by how many images a pixel is lit
+RARE = 0.001                                                    # of them: less is rarely lit
 UNITS = 0.006                                                   # the least density of `filters`, but for one
 VARIANTS = {"as it is": HALVED, "signs of w0 alone": f"{FULL}-rewindsigns{HALF}",
             "w0 rescaled to each unit's norm": f"{FULL}-rewindrescaled{HALF}",
             "pruned by movement": f"mnist-fc-movement{HALF}", "pixels in [0, 1]": f"{FULL}-unit{HALF}",
             "12 epochs a level": f"{FULL}-epochs12{HALF}"}
+RATES = {"a third": f"{FULL}-lr0.0004{HALF}", "the paper's": HALVED, "three times": f"{FULL}-lr0.0036{HALF}"}
 
 
 def span(bounds):
@@ -660,37 +689,52 @@ def finalists(groups):
             next((init for init in order if init in STANDARD), None))
 
 
+def rates(groups):
+    customs, comparator = finalists(groups)
+    rows = []
+    for name, group in RATES.items():
+        scores = by_scheme(exploring(groups, group), (1, TAIL[1]), early_val_acc)
+        for init in filter(scores.get, (comparator, *customs)):
+            gap = np.array([]) if init == comparator else paired(scores, {init: 1, comparator: -1})
+            rows.append([name, init, spread(scores[init].values()), signed(gap), str(len(scores[init]))])
+    return ("The finalists and the best standard scheme at other learning rates: score as in the screen, by "
+            "validation images. Exploratory.",
+            ["learning rate", "scheme", "score", f"less {comparator}", "n"], rows)
+
+
 def confirmed(groups):
     customs, comparator = finalists(groups)
-    schemes = confirming(groups, FULL)
-    study = STUDIES["LeNet-300-100, MNIST"]
-    pairs_ = list(zip(study.bounds, study.bounds[1:]))
-    found = {(init, pair): areas(schemes[init], *pair) for init in (*customs, comparator) if init in schemes
-             for pair in pairs_}
-    cases = [(init, pair, paired(found, {**dict.fromkeys(found, 0), (init, pair): 1, (comparator, pair): -1}))
-             for init, pair in found if init != comparator and (comparator, pair) in found]
-    cases = [case for case in cases if len(case[2]) > 1]
-    adjusted = max_t(np.array([d for _, _, d in cases])) if cases else []
-    rows = [[init, comparator, span(pair), str(len(d)), signed(d), p_text(p),
-             p_text(equivalence(d, study.margin))] for (init, pair, d), p in zip(cases, adjusted)]
+    rows = []
+    for name, study, schemes, bounds in studies(groups):
+        found = {(init, pair): areas(schemes[init], *pair) for init in (*customs, comparator)
+                 if init in schemes for pair in bounds}
+        cases = [(init, pair,  # of the seeds that all have
+                  paired(found, {**dict.fromkeys(found, 0), (init, pair): 1, (comparator, pair): -1}))
+                 for init, pair in found if init != comparator and (comparator, pair) in found]
+        cases = [case for case in cases if len(case[2]) > 1]
+        adjusted = max_t(np.array([d for _, _, d in cases])) if cases else []
+        rows += [[name, init, comparator, span(pair), str(len(d)), signed(d), p_text(p),
+                  f"{p_text(equivalence(d, study.margin))} (+-{study.margin:g})"]
+                 for (init, pair, d), p in zip(cases, adjusted)]
     return ("The finalists against the best standard scheme on fresh seeds: areas under test accuracy, max-T "
-            "sign-flip test.", ["scheme", "against", "densities", "n", "difference, points [95%]", "max-T p",
-                                "equivalence p"], rows)
+            "sign-flip test, a family a network.",
+            ["network, data", "scheme", "against", "densities", "n", "difference, points [95%]", "max-T p",
+             "equivalence p (margin)"], rows)
 
 
 def carried(groups):
-    rows = []
+    customs, comparator = finalists(groups)
+    against = {f"{init} less {comparator}": {init: 1, comparator: -1} for init in customs}
+    differences, rows = {**dict(list(CONTRASTS.items())[:2]), **against}, []
     for name, group in METHODS.items():
         found = by_scheme(exploring(groups, group), (0.5, UNITS if name == "filters" else TAIL[1]))
-        others = [init for init in finalists(groups)[0] if found.get(init)]
         if any(found.values()):
-            rows.append([name, *(spread(found.get(init, {}).values()) for init in STANDARD),
-                         *(signed(paired(found, weights)) for weights in list(CONTRASTS.values())[:2]),
-                         "; ".join(f"{init} {spread(found[init].values())}" for init in others),
-                         str(max(map(len, found.values())))])
+            rows.append([name, *(spread(found.get(init, {}).values()) for init in (*STANDARD, *customs)),
+                         *(signed(paired(found, weights)) for weights in differences.values()),
+                         str(min((len(found[init]) for init in STANDARD if found.get(init)), default=0))])
     return ("Under other pruning methods: area under test accuracy from 50 to 0.2% (filters 0.6%), mean "
-            "(sd), and the contrasts with t intervals. Exploratory.",
-            ["method", *STANDARD, *list(CONTRASTS)[:2], "finalists", "n"], rows)
+            "(sd), the contrasts and the finalists against the best standard scheme, with t intervals. "
+            "Exploratory.", ["method", *STANDARD, *customs, *differences, "n"], rows)
 
 
 def why(groups):
@@ -774,6 +818,46 @@ def survival(groups):
             ["network, data", "what", "% remaining", *STANDARD, "uniform less normal [95%]", "n"], rows)
 
 
+def tails(runs, pair, share):
+    """{seed: area} of test accuracy against the log of `share` of a level, between the densities `pair`."""
+    found = {}
+    for run in runs:
+        levels = run["levels"]
+        own = [density(level) for level in levels]
+        ends = [level_near(own, bound) for bound in pair]
+        if None not in ends:
+            found[run["config"]["seed"]] = area_between(
+                [share(level) for level in levels], [100 * early_test_acc(level) for level in levels],
+                *(own[end] for end in ends))
+    return {seed: value for seed, value in found.items() if np.isfinite(value)}
+
+
+def dark(groups):
+    rows = []
+    for name, study, schemes, bounds in studies(groups):
+        pixels = json.loads(PIXELS.read_text()).get(study.group.split("-")[0])
+        for pair in bounds[1:] if pixels else ():
+            lights = np.array(pixels["lit"])
+            counted = [{init: tails(runs, pair, seeing(lights >= least)) for init, runs in schemes.items()}
+                       for least in (0, 1, RARE * pixels["images"])]
+            for label, weights in list(CONTRASTS.items())[:2]:
+                d = [paired(found, weights) for found in counted]
+                if len(d[0]) > 1:
+                    cells = [f"{signed(part)}, p {p_text(sign_flip(part))}" for part in (*d, d[0] - d[2])]
+                    rows.append([name, label, span(pair), *cells, str(len(d[0]))])
+    return ("The contrasts over the tail by what counts as a weight that remains: all; all but those on "
+            "pixels dark in every training image; all but those on pixels lit in fewer than "
+            f"{100 * RARE:g}% of them. Sign-flip p without correction. Exploratory: not in the protocol.",
+            ["network, data", "contrast", "densities", "all", "but never lit", "but rarely lit",
+             "the first less the third", "n"], rows)
+
+
+def lit(groups):
+    return ("Schemes with nothing on rarely lit pixels at the start, against the plain ones of the same seeds; "
+            "a Holm family for each area. The second row is how much of the contrast of shape goes with them.",
+            TESTED, tested(groups, LIT, False))
+
+
 def calibrations(groups):
     rows = []
     for name, study, schemes, bounds in studies(groups):
@@ -786,9 +870,9 @@ def calibrations(groups):
 
 
 VERDICTS = {"endpoints": endpoints, "contrasts": contrasts, "pairs": pairs, "accuracies": accuracies,
-            "limits": limits, "stops": stops, "screen": screen, "confirmed": confirmed, "carried": carried,
-            "why": why, "swaps": swaps, "controls": controls, "survival": survival,
-            "calibrations": calibrations}
+            "limits": limits, "stops": stops, "screen": screen, "rates": rates, "confirmed": confirmed,
+            "carried": carried, "why": why, "swaps": swaps, "controls": controls, "survival": survival,
+            "dark": dark, "lit": lit, "calibrations": calibrations}
 
 
 def lines(head, rows):

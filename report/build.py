@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -23,7 +24,7 @@ import models  # noqa: E402
 import stats  # noqa: E402
 import train  # noqa: E402
 
-MARK = re.compile(r"<<(table|figure|ref|value) ([\w.-]+)(?:: ([^>]*))?>>")
+MARK = re.compile(r"<<(table|figure|ref|value) ([\w.@-]+)(?:: ([^>]*))?>>")
 ANSWER = re.compile("(<!-- answer -->).*?(<!-- /answer -->)", re.S)  # in the README
 STYLE = ("body{max-width:52em;font:10.5pt/1.4 sans-serif}table{font-size:8pt;border-collapse:collapse}"
          "td,th{border-bottom:1px solid #ddd;padding:2px 5px}img{max-width:100%}")
@@ -86,7 +87,50 @@ def values(groups):
         found[f"{SHORT.get(name, name)}.n"] = "/".join(n)
     for name, what, percent, *_, difference, n in stats.survival(groups)[2]:
         found[f"survival.{list(stats.SURVIVAL).index(what) + 1}.{percent}"] = f"{difference} (n = {n})"
-    return found | controlled(groups)
+    return found | chosen(groups) | explored(groups) | controlled(groups)
+
+
+def chosen(groups):
+    """{finalist.<1, 2>, comparator, <study>.finalist.<1, 2>.<number of the range>}."""
+    customs, comparator = stats.finalists(groups)
+    found = {f"finalist.{place}": init for place, init in enumerate(customs, 1)}
+    spans = {name: [stats.span(pair) for pair in bounds] for name, _, _, bounds in stats.studies(groups)}
+    for name, init, _, bounds, n, difference, p, same in stats.confirmed(groups)[2]:
+        place = f"{customs.index(init) + 1}.{spans[name].index(bounds) + 1}"
+        found[f"{SHORT.get(name, name)}.finalist.{place}"] = (
+            f"{difference} points (n = {n}, max-T p {p}; equivalence: p {same})")
+    return found | ({"comparator": comparator} if comparator else {})
+
+
+def explored(groups):
+    """{screen.<scheme>, carried.<method>.<contrast, or finalist.1>, why.<change>.<range>.<contrast>,
+    dark.<study>.<contrast>.<1: all counted, 2: but never lit, 3: but rarely lit, 4: 1 less 3>}"""
+    found = [(f"screen.{row[0]}", row[2], row[-1]) for row in stats.screen(groups)[2]]
+    _, head, rows = stats.carried(groups)
+    for row in rows:
+        differences = [cell for label, cell in zip(head, row) if " less " in label]
+        for key, cell in zip(("scale", "shape", "finalist.1", "finalist.2"), differences):
+            found.append((f"carried.{slug(row[0])}.{key}", cell, row[-1]))
+    places = Counter()
+    for row in stats.why(groups)[2]:
+        places[row[0]] += 1
+        key = f"why.{slug(row[0])}.{places[row[0]]}"
+        found += [(f"{key}.scale", row[-3], row[-1]), (f"{key}.shape", row[-2], row[-1])]
+    for name, label, _, *differences, n in stats.dark(groups)[2]:
+        found += [(f"dark.{SHORT.get(name, name)}.{label.partition(':')[0]}.{place}", difference, n)
+                  for place, difference in enumerate(differences, 1)]
+    return {key: worded(difference, n) for key, difference, n in found if difference}
+
+
+def worded(difference, n):
+    """A cell '+0.1 [-0.1, +0.3], p 0.2' as '+0.1 [-0.1, +0.3] points (n = 7, sign-flip p 0.2)'."""
+    shown, _, p = difference.partition(", p ")
+    return f"{shown} points (n = {n}{p and f', sign-flip p {p}'})"
+
+
+def slug(name):
+    """A name as a mark can hold it."""
+    return "-".join(re.findall(r"\w+", name))
 
 
 def controlled(groups):

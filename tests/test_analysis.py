@@ -25,7 +25,7 @@ NAN = float("nan")
 FC = SIZES["fc"]
 FULL_RATES, HALF_RATES = (0.2, 0.1), (0.5, 0.28)      # of fc's hidden layers and of its output, a round
 HALVES = {"rates": HALF_RATES, "levels": 10, "group": stats.HALVED}
-GRIDS = ("fc", "conv", "gpu", "controls", "screen", "carry", "why", "fashion")
+GRIDS = ("fc", "conv", "gpu", "controls", "screen", "rates", "confirm", "lit", "carry", "why", "fashion")
 
 
 def made(init, seed, accuracy, validation=0.0, group=stats.FULL, levels=29, rates=FULL_RATES):
@@ -667,6 +667,20 @@ def test_the_screens_columns_are_of_the_same_seeds():
     assert first == again
 
 
+def test_learning_rates_are_compared_by_validation_of_the_exploring_seeds():
+    runs = screening()
+    for seed in (0, 1, 2, 10):
+        for init, score in (("xavier_uniform", 96.0 + seed), ("orthogonal", 98.0 + 3 * seed), ("zero", 99.0)):
+            runs.append(made(init, seed, 50.0, score, **{**HALVES, "group": stats.RATES["three times"]}))
+    rows = stats.rates(stats.groups(runs))[2]
+    assert [row[:2] for row in rows] == [["the paper's", init] for init in (
+        "xavier_uniform", "xavier_normal@0.5", "orthogonal")] + [
+            ["three times", init] for init in ("xavier_uniform", "orthogonal")]
+    assert rows[-2][2:] == ["97.00 (1.00)", "", "3"]
+    assert rows[-1][2] == "101.00 (3.00)" and rows[-1][3].startswith("+4.000 [") and rows[-1][4] == "3"
+    assert stats.rates({})[2] == []
+
+
 def final(customs, comparator, missing=()):
     """Runs of the finalists and the comparator on fresh seeds, and the screen that chose them."""
     noise, runs = np.random.default_rng(21), screening()
@@ -702,10 +716,10 @@ def check_confirmed(missing):
     seeds = [seed for seed in range(10, 18) if seed not in {seed for _, seed in missing}]
     by_hand = confirmed_by_hand(runs, seeds)
     rows = stats.confirmed(stats.groups(runs))[2]
-    assert [(row[0], row[1], row[3]) for row in rows] == [
+    assert [(row[1], row[2], row[4]) for row in rows] == [
         (init, "xavier_uniform", str(len(seeds))) for init, _ in by_hand]
     for row, d, p in zip(rows, by_hand.values(), plain_max_t(list(by_hand.values()))):
-        assert row[4].startswith(f"{statistics.mean(d):+.3f} [") and row[5] == stats.p_text(p)
+        assert row[5].startswith(f"{statistics.mean(d):+.3f} [") and row[6] == stats.p_text(p)
 
 
 def test_the_finalists_test_equals_a_plain_loop_over_joint_flips():
@@ -722,6 +736,73 @@ def test_confirmed_without_its_comparator_or_finalists_is_not_run():
     for absent in ("xavier_uniform", "xavier_normal@0.5"):
         some = [run for run in runs if run["config"]["init"] != absent or run["config"]["seed"] < 10]
         assert stats.confirmed(stats.groups(some))[2] == []
+
+
+# ---- what counts as a weight that remains
+
+def test_area_between_levels_is_the_area_of_a_refined_curve():
+    """Between a level and halfway (in the logarithm) to the next but one."""
+    x, y = [1, 0.5, 0.25, 0.125], [98.0, 97.0, 95.0, 87.0]
+    assert stats.area_between(x, y, 1, 0.125) == pytest.approx(stats.area(x, y, 1, 0.125))
+    low = math.sqrt(0.25 * 0.125)
+    assert stats.area_between(x, y, 0.5, low) == pytest.approx((96 * 1 + (95 + 91) / 2 * 0.5) / 1.5)
+    assert stats.area_between(x, y, 0.3, 0.26) == pytest.approx(
+        97 - 2 * math.log(0.5 / math.sqrt(0.3 * 0.26)) / math.log(2))
+    for outside in ((1.1, 0.5), (0.5, 0.1), (0.5, 0.5)):
+        assert math.isnan(stats.area_between(x, y, *outside))
+    assert math.isnan(stats.area_between([1], [98.0], 1, 0.5))
+
+
+def test_seeing_counts_by_plain_loops():
+    run = made("xavier_normal", 10, 90.0, levels=3)
+    for level in run["levels"]:
+        level["inputs"] = [3, 0, 5, 7]
+        expected = (sum(level["kept"].values()) - 3 - 7) / sum(FC.values())
+        assert stats.seeing([False, True, True, False])(level) == pytest.approx(expected)
+        assert stats.seeing([True] * 4)(level) == stats.density(level)
+
+
+def test_a_difference_by_weights_on_dark_pixels_is_gone_when_they_are_not_counted(monkeypatch, tmp_path):
+    """Accuracy is a function of the weights on lit pixels; normal schemes waste more on the others."""
+    pixels = tmp_path / "pixels.json"
+    pixels.write_text('{"mnist": {"images": 10000, "lit": [0, 9, 10, 5000]}}')
+    monkeypatch.setattr(stats, "PIXELS", pixels)
+    runs = []
+    for place, init in enumerate(stats.STANDARD):
+        for seed in range(10, 16):
+            run = made(init, seed, 90.0)
+            for level in run["levels"]:
+                fc1 = level["kept"]["fc1"]
+                dark, rare = ((0.04, 0.06) if "normal" in init else (0.01, 0.02))
+                level["inputs"] = [dark * fc1, rare * fc1, 0.5 * fc1, (0.5 - dark - rare) * fc1]
+                seen = (sum(level["kept"].values()) - (dark + rare) * fc1) / sum(FC.values())
+                level["test_acc"][1] = 0.9 + 0.02 * math.log(seen) + 0.001 * math.sin(seed + place) / 10
+            runs.append(run)
+    scale, shape = stats.dark(stats.groups(runs))[2]
+    label = "shape: uniform less normal"
+    assert [*shape[:3], shape[7]] == ["LeNet-300-100, MNIST", label, "1.2 to 0.21%", "6"]
+    whole, unlit, rarely, rest = (float(cell.split()[0]) for cell in shape[3:7])
+    assert abs(rarely) < 0.01 < 0.05 < unlit < whole and rest == pytest.approx(whole - rarely, abs=0.0011)
+    assert all(abs(float(cell.split()[0])) < 0.01 for cell in scale[3:7])
+    wholes = {init: stats.areas([run for run in runs if run["config"]["init"] == init], 0.012, 0.0021)
+              for init in stats.STANDARD}
+    assert shape[3].startswith(stats.signed(stats.paired(wholes, stats.CONTRASTS[label])))
+
+
+def test_lit_schemes_against_the_plain_ones_of_their_seeds():
+    """Normal schemes gain 0.6 by it, uniform ones 0.2: 0.4 of the shape goes."""
+    runs = standards(8, shape=0.5)
+    gains = {"normal": 0.6, "uniform": 0.2}
+    for run in list(runs):
+        init, seed = run["config"]["init"], run["config"]["seed"]
+        if seed >= 10:
+            points = 100 * run["levels"][0]["test_acc"][1] + gains[init.split("_")[1]]
+            runs.append(made(f"{init}_lit", seed, points))
+    rows = stats.lit(stats.groups(runs))[2]
+    assert [row[1:4] for row in rows] == [[label, bounds, "8"] for bounds in ("100 to 1.2%", "1.2 to 0.21%")
+                                          for label in stats.LIT]
+    assert [row[4][:6] for row in rows] == ["+0.600", "+0.400"] * 2
+    assert {row[6] for row in rows} == {stats.p_text(2 * 2 / 2 ** 8)}
 
 
 # ---- the other tables
@@ -815,13 +896,19 @@ def test_carried_and_why_have_the_contrasts_of_the_exploring_seeds():
     """Five seeds below 10, t intervals: scale +0.3 and shape +0.1 in each method and variant."""
     snip, movement = ({**HALVES, "group": f"mnist-fc-{name}{stats.HALF}"} for name in ("snip", "movement"))
     runs = screening() + standards(5, first=0, **snip) + standards(5, first=0, **movement)
-    runs += [made("orthogonal", seed, 70.0, **snip) for seed in (0, 20)]
-    rows = {row[0]: row for row in stats.carried(stats.groups(runs))[2]}
+    runs += [made("orthogonal", seed, 70.0, **snip) for seed in (0, 1, 20)]
+    standard = {run["config"]["seed"]: 100 * run["levels"][0]["test_acc"][1] for run in runs
+                if run["config"]["init"] == "xavier_uniform" and run["config"]["pruner"] == "snip"}
+    _, head, rows = stats.carried(stats.groups(runs))
+    rows = {row[0]: dict(zip(head, row)) for row in rows}
     assert list(rows) == ["magnitude, layer by layer", "movement", "snip"]
     for name in ("movement", "snip"):
-        assert rows[name][5].startswith("+0.300 [") and rows[name][6].startswith("+0.100 [")
-        assert rows[name][8] == "5"
-    assert [rows[name][7] for name in ("movement", "snip")] == ["", "orthogonal 70.00"]
+        scale, shape = list(stats.CONTRASTS)[:2]
+        assert rows[name][scale].startswith("+0.300 [") and rows[name][shape].startswith("+0.100 [")
+        assert rows[name]["n"] == "5" and rows[name]["xavier_normal@0.5 less xavier_uniform"] == ""
+    assert [rows[name]["orthogonal"] for name in ("movement", "snip")] == ["", "70.00 (0.00)"]
+    gap = 70.0 - (standard[0] + standard[1]) / 2
+    assert rows["snip"]["orthogonal less xavier_uniform"].startswith(f"{gap:+.3f} [")
     why = [row for row in stats.why(stats.groups(runs))[2] if row[0] == "pruned by movement"]
     assert [row[1] for row in why] == ["100 to 1.6%", "1.6 to 0.21%"]
     for row in why:
@@ -990,6 +1077,7 @@ def test_of_all_grids_every_table_has_all_its_rows(grids, whole):
     assert [row[0] for row in rows["why"]] == [name for name in stats.VARIANTS for _ in range(2)]
     assert [row[0] for row in rows["swaps"]] == ["xavier_uniform", "kaiming_normal", "xavier_normal@4"]
     assert [row[0] for row in rows["controls"]] == list(stats.CONTROLLED)
+    assert [row[1] for row in rows["lit"]] == 2 * list(stats.LIT)
     for table in ("endpoints", "contrasts", "pairs", "limits", "why", "swaps", "controls"):
         assert all(cell not in ("", "nan") for row in rows[table] for cell in row), table
     assert all(row[1:5] == ["97.00 (0.00)", "96.90 (0.00)", "96.80 (0.00)", "96.70 (0.00)"]

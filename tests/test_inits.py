@@ -160,11 +160,24 @@ def spreads(net, model, everywhere):
     return found
 
 
+LIT = ["xavier_normal_lit", "xavier_uniform_lit", "kaiming_normal_lit", "kaiming_uniform_lit"]
+
+
+def bright(net):
+    """1 for the inputs (fc) or channels that are not constant in `pictures`, else 0."""
+    found = torch.ones(784 if net == "fc" else 3)
+    found[-100 if net == "fc" else -1:] = 0
+    return found
+
+
 def pattern(net, scheme, model, weights):
     """{layer: squared factors of its independent draws}, up to the order of units."""
     squares = {name: torch.ones(1) for name in weights}
     if scheme.startswith("input_aware"):
         squares.update({name: row ** 2 for name, row in spreads(net, model, scheme.endswith("all")).items()})
+    if scheme.endswith("_lit"):
+        name = next(iter(weights))
+        squares[name] = bright(net).view(1, -1, *[1] * (weights[name].dim() - 2))
     if scheme.startswith("asymmetric"):
         one, hidden = torch.ones(1).double(), list(weights.values())[:-1]
         sides = [one, *(lam(len(w), int(scheme[-2:]) / 100) for w in hidden), one]
@@ -181,7 +194,7 @@ def moment_of(scheme, w):
         return lambda m: double_factorial(m) / (1 - int(scheme[-2:]) / 100) ** (m - 1)
     if "orthogonal" in scheme:  # a unit vector of the longer side
         return sphere(w.size(0) if "delta" in scheme and w.dim() == 4 else max(w.size(0), w[0].numel()))
-    return LAWS[LAW_OF.get(scheme, "normal")][0]
+    return LAWS[LAW_OF.get(scheme.removesuffix("_lit"), "normal")][0]
 
 
 def theory(scheme, weights):
@@ -205,7 +218,8 @@ def test_mean_variance_and_kurtosis(net, scheme):
         p1, p2, p3, p4 = (squares[name].double().pow(m).mean().item() for m in (1, 2, 3, 4))
         m2, m3, m4 = (moment(m) for m in (2, 3, 4))
         k = m2 * p2 / p1 ** 2
-        assert math.isclose(promised, stds[name] * math.sqrt(p1), rel_tol=1e-9)
+        told = promised * math.sqrt(p1) if scheme.endswith("_lit") else promised  # of those that are not 0
+        assert math.isclose(told, stds[name] * math.sqrt(p1), rel_tol=1e-9)
         assert abs(x.mean()) < 4 * math.sqrt(p1 / n)
         error = 0 if "orthogonal" in scheme else p2 * (m2 - 1) / n  # 0: the sum of squares is fixed
         assert abs(x.pow(2).mean() / p1 - 1) < 4 * math.sqrt(error) / p1 + 1e-5
@@ -381,6 +395,31 @@ def test_input_aware_is_xavier_by_the_spread_of_inputs(net, scheme):
     assert len(factors) == (len(weights) if scheme.endswith("all") else 1)
 
 
+@pytest.mark.parametrize("low", [0.0, -0.4242])
+@pytest.mark.parametrize("scheme", LIT)
+def test_lit_is_its_base_but_0_on_pixels_that_few_images_light(scheme, low):
+    """Of 3,000 images 0, 2, 3 (0.1%) and all but 1 light a pixel, by a lot or a little."""
+    counts = [0, 2, 3, 2999] * 196
+    images = torch.full((3000, 784), low)
+    for pixel, n in enumerate(counts):
+        images[:n, pixel] += 1e-3 if pixel % 8 < 4 else 2.0
+    model, plain = models.build("fc", SMALL["fc"]), draw("fc", scheme.removesuffix("_lit"))
+    inits.init_(models.layers(model), scheme, data.rng(0, "init"), model, images.view(-1, 1, 28, 28))
+    found = {name: layer.weight.detach() for name, layer in models.layers(model).items()}
+    expected = {name: w.clone() for name, (w, _) in plain.items()}
+    expected["fc1"][:, [n < 3 for n in counts]] = 0
+    assert all(torch.equal(found[name], w) for name, w in expected.items())
+
+
+@pytest.mark.parametrize("scheme", LIT)
+def test_lit_of_photographs_is_its_base(scheme):
+    """A channel that is not constant is lit."""
+    (_, found), (_, plain) = fresh("conv4", scheme), fresh("conv4", scheme.removesuffix("_lit"))
+    assert not found["conv1"][:, 2].any() and plain["conv1"][:, 2].all()
+    plain["conv1"][:, 2] = 0
+    assert all(torch.equal(found[name], w) for name, w in plain.items())
+
+
 @pytest.mark.parametrize("net", SMALL)
 @pytest.mark.parametrize("beta", [0.25, 0.5])
 def test_asymmetric_units_count_lam_times(net, beta):
@@ -440,4 +479,5 @@ def test_the_script_shows_every_scheme():
         assert [line[1:4:2] + line[-1:] for line in lines if line[:1] == [name]] == [
             [layer, fan_out, looks] for layer, fan_out in (("fc1", "300"), ("fc2", "100"), ("out", "10"))]
         assert f"| `{name}` | {row.about} | {row.reference} | {looks} |" in done.stdout
-    assert [name for name, row in inits.INITS.items() if row.data] == ["input_aware", "input_aware_all"]
+    assert [name for name, row in inits.INITS.items() if row.data] == [
+        "input_aware", "input_aware_all", *LIT]

@@ -1,4 +1,5 @@
 """The report is made of tables and numbers that are generated, and comes out the same twice."""
+import json
 import math
 import re
 import shutil
@@ -12,6 +13,7 @@ from test_stats import fake
 sys.path.insert(0, str(ROOT / "report"))
 import build  # noqa: E402
 import data as datasets  # noqa: E402
+import inits  # noqa: E402
 import models  # noqa: E402
 import stats  # noqa: E402
 
@@ -68,6 +70,25 @@ def test_the_numbers_typed_in_the_text_are_those_of_the_code():
 def test_as_many_pixels_are_always_dark_as_the_text_says():
     dark = int(models.dark(datasets.load("mnist", REAL).x_train).sum())
     assert f"784 pixels {dark} are dark in every training image" in (ROOT / "report" / "text.md").read_text()
+
+
+@pytest.mark.parametrize("name", json.loads(stats.PIXELS.read_text()))
+def test_the_pixels_are_lit_by_as_many_images(name):
+    if not (REAL / f"{name}.npz").exists():
+        pytest.skip(f"the real {name} is not at hand")
+    x = datasets.load(name, REAL).x_train.flatten(1)
+    dark = x.min()  # 0 of 255, standardised
+    found = json.loads(stats.PIXELS.read_text())[name]
+    assert found == {"images": len(x), "lit": [int((column > dark).sum()) for column in x.T]}
+    assert stats.RARE == inits.RARE
+
+
+def test_the_finalists_that_the_grids_run_are_those_of_the_screen():
+    """Once results/ holds the screen."""
+    customs, comparator = stats.finalists(stats.groups(stats.read(ROOT / "results")))
+    script = (ROOT / "run_all.sh").read_text()
+    if customs:
+        assert f'FINALISTS="{" ".join(customs)}"' in script and f"COMPARATOR={comparator} " in script
 
 
 def test_slides_have_their_titles_and_pictures(tmp_path):
