@@ -315,15 +315,20 @@ def draw_contrasts(axis, name, study, schemes, bounds):
     areas = {pair: stats.by_scheme(schemes, pair) for pair in bounds}
     rows = [(f"{label.split(':')[0]}, {stats.span(pair)}", stats.paired(areas[pair], weights))
             for pair in bounds for label, weights in stats.CONTRASTS.items()]
-    rows = [(label, d) for label, d in rows if len(d) > 1][::-1]
-    for height, (label, d) in enumerate(rows):
+    rows = [(label, d) for label, d in rows if len(d) > 1]
+    intervals(axis, rows, study.margin)
+    axis.set_title(f"planned contrasts, n = {max((len(d) for _, d in rows), default=0)}")
+
+
+def intervals(axis, rows, margin):
+    """Means, intervals and seeds of [(label, differences)], from the top, on the band of equivalence."""
+    for height, (label, d) in enumerate(rows[::-1]):
         axis.plot(stats.interval(d), [height] * 2, color="#0072B2", lw=2)
         axis.plot(d, np.full(len(d), height + 0.22), ".", color="0.6", ms=3)
         axis.plot(d.mean(), height, "o", color="#0072B2")
-    axis.axvspan(-study.margin, study.margin, color="0.85", lw=0, zorder=0)
+    axis.axvspan(-margin, margin, color="0.85", lw=0, zorder=0)
     axis.axvline(0, color="0.5", lw=1)
-    axis.set(yticks=range(len(rows)), yticklabels=[label for label, _ in rows], xlabel="points",
-             title=f"planned contrasts, n = {max((len(d) for _, d in rows), default=0)}")
+    axis.set(yticks=range(len(rows)), yticklabels=[label for label, _ in rows[::-1]], xlabel="points")
 
 
 def heat(groups):
@@ -411,6 +416,32 @@ def mechanism(groups):
     return captioned(figure, f"{name}, mean and 95% t interval over seeds, by level.", axes[0])
 
 
+def dark(groups):
+    """First-layer weights kept on rarely lit pixels, and the tail's contrasts without them, a row a study."""
+    found = [row for row in stats.studies(groups) if stats.lights(row[1])]
+    if not found:
+        return None
+    figure, axes = panels(2 * len(found), 2, 6, 3.6)
+    for number, (name, study, schemes, _) in enumerate(found):
+        lit, images = stats.lights(study)
+        rare = lit < stats.RARE * images
+
+        def share(level):
+            return np.array(level["inputs"])[rare].sum() / sum(level["inputs"])
+        for init in filter(schemes.get, stats.STANDARD):
+            density, values = stats.matrix(schemes[init], share)
+            line(axes[2 * number], density, 100 * values, label=init, ms=4, **STYLES[init])
+        density_axis(axes[2 * number], density, "% of fc1's survivors")
+        axes[2 * number].set_title(f"{name}: on the {rare.sum()} rarely lit pixels")
+        rows = [(f"{label.split(':')[0]}, {what}", d) for at, label, _, parts in stats.accounts(groups)
+                for what, d in parts.items() if at == name]
+        intervals(axes[2 * number + 1], rows, study.margin)
+        axes[2 * number + 1].set_title(f"contrasts over the tail, n = {len(rows[0][1]) if rows else 0}")
+    return captioned(figure, f"Rarely lit: in fewer than {100 * stats.RARE:g}% of the training images. Left: "
+                     "mean and 95% t interval. Right: by which weights count as remaining; mean, 95% "
+                     "interval, seeds; grey: the equivalence margin. Exploratory.", axes[0])
+
+
 def controlled(groups):
     """The ticket against its controls."""
     runs = {name: stats.exploring(groups, group).get("xavier_normal", [])
@@ -491,8 +522,9 @@ def diagram(groups):
 
 STYLES = scheme_styles(())
 STUDY = {"diagram": diagram, "tradeoff": tradeoff, "differences": differences, "heat": heat, "doses": doses,
-         "mechanism": mechanism, "controls": controlled, "earlier": earlier, "inputs": of_group(inputs),
-         "inits": of_group(inits), "examples": of_group(examples, os.environ.get("DATA_DIR", "data"))}
+         "mechanism": mechanism, "dark": dark, "controls": controlled, "earlier": earlier,
+         "inputs": of_group(inputs), "inits": of_group(inits),
+         "examples": of_group(examples, os.environ.get("DATA_DIR", "data"))}
 
 
 def write(path, content):

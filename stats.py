@@ -832,19 +832,32 @@ def tails(runs, pair, share):
     return {seed: value for seed, value in found.items() if np.isfinite(value)}
 
 
+def lights(study):
+    """By how many training images a pixel of the study's data is lit, and of how many; None if not known."""
+    found = json.loads(PIXELS.read_text()).get(study.group.split("-")[0])
+    return found and (np.array(found["lit"]), found["images"])
+
+
+def accounts(groups):
+    """(study's name, contrast, pair of bounds, {what counts as a weight: differences (n,)}) over the tail."""
+    for name, study, schemes, bounds in studies(groups):
+        for pair in bounds[1:] if lights(study) else ():
+            lit, images = lights(study)
+            least = {"all": 0, "but never lit": 1, "but rarely lit": RARE * images}
+            areas_ = {what: {init: tails(runs, pair, seeing(lit >= number)) for init, runs in schemes.items()}
+                      for what, number in least.items()}
+            for label, weights in list(CONTRASTS.items())[:2]:
+                d = {what: paired(found, weights) for what, found in areas_.items()}
+                if len(d["all"]) > 1:
+                    yield name, label, pair, d
+
+
 def dark(groups):
     rows = []
-    for name, study, schemes, bounds in studies(groups):
-        pixels = json.loads(PIXELS.read_text()).get(study.group.split("-")[0])
-        for pair in bounds[1:] if pixels else ():
-            lights = np.array(pixels["lit"])
-            counted = [{init: tails(runs, pair, seeing(lights >= least)) for init, runs in schemes.items()}
-                       for least in (0, 1, RARE * pixels["images"])]
-            for label, weights in list(CONTRASTS.items())[:2]:
-                d = [paired(found, weights) for found in counted]
-                if len(d[0]) > 1:
-                    cells = [f"{signed(part)}, p {p_text(sign_flip(part))}" for part in (*d, d[0] - d[2])]
-                    rows.append([name, label, span(pair), *cells, str(len(d[0]))])
+    for name, label, pair, d in accounts(groups):
+        d["the first less the third"] = d["all"] - d["but rarely lit"]
+        rows.append([name, label, span(pair), *(f"{signed(part)}, p {p_text(sign_flip(part))}"
+                                                for part in d.values()), str(len(d["all"]))])
     return ("The contrasts over the tail by what counts as a weight that remains: all; all but those on "
             "pixels dark in every training image; all but those on pixels lit in fewer than "
             f"{100 * RARE:g}% of them. Sign-flip p without correction. Exploratory: not in the protocol.",
@@ -853,8 +866,9 @@ def dark(groups):
 
 
 def lit(groups):
-    return ("Schemes with nothing on rarely lit pixels at the start, against the plain ones of the same seeds; "
-            "a Holm family for each area. The second row is how much of the contrast of shape goes with them.",
+    return ("Schemes with nothing on rarely lit pixels at the start, against the plain ones of the same "
+            "seeds; a Holm family for each area. The second row is how much of the contrast of shape goes "
+            "with them.",
             TESTED, tested(groups, LIT, False))
 
 
