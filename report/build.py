@@ -72,19 +72,20 @@ def counts(groups):
 
 
 def values(groups):
-    """{name: text} of the contrasts: <study>.<contrast>.<number of the range>, and .short of each."""
+    """{name: text} of the tests: <study>.<contrast, pair or difference>.<number of the range>, and .short."""
     found = {}
-    for name, margin, label, pair, d, own, p, same in stats.tests(groups, stats.CONTRASTS, True):
-        place = stats.STUDIES[name].bounds.index(pair[1])
-        key = f"{SHORT.get(name, name)}.{re.match('[a-z]+', label)[0]}.{place}"
-        difference, own, p, same = stats.signed(d), *map(stats.p_text, (own, p, same))
-        found[f"{key}.short"] = f"{difference} points, Holm p {p}"
-        found[key] = (f"{difference} points (n = {len(d)}, sign-flip p {own}, Holm {p}; equivalence within "
-                      f"{margin:g}: p {same})")
+    for table, together in ((stats.CONTRASTS, True), (stats.PAIRS, False), (stats.LIT, False)):
+        for name, margin, label, pair, d, own, p, same in stats.tests(groups, table, together):
+            place = stats.STUDIES[name].bounds.index(pair[1])
+            key = f"{SHORT.get(name, name)}.{slug(label.partition(':')[0])}.{place}"
+            difference, own, p, same = stats.signed(d), *map(stats.p_text, (own, p, same))
+            found[f"{key}.short"] = f"{difference} points (Holm p {p})"
+            found[key] = (f"{difference} points (n = {len(d)}, sign-flip p {own}, Holm {p}; equivalence within "
+                          f"{margin:g}: p {same})")
     for name, study, members, _ in stats.studies(groups):
         whole = stats.by_scheme(members, (study.bounds[0], study.bounds[-1]))
-        n = (str(len(whole.get(init, []))) for init in stats.STANDARD)
-        found[f"{SHORT.get(name, name)}.n"] = "/".join(n)
+        n = [str(len(whole.get(init, []))) for init in stats.STANDARD]
+        found[f"{SHORT.get(name, name)}.n"] = "/".join(n) if len(set(n)) > 1 else n[0]
     for name, what, percent, *_, difference, n in stats.survival(groups)[2]:
         found[f"survival.{list(stats.SURVIVAL).index(what) + 1}.{percent}"] = f"{difference} (n = {n})"
     return found | chosen(groups) | explored(groups) | controlled(groups)
