@@ -39,7 +39,7 @@ def test_the_report_is_the_same_twice_and_leaves_no_mark(runs, tmp_path, monkeyp
         texts.append([(tmp_path / name).read_text() for name in ("report/REPORT.md", "README.md")])
     assert texts[0] == texts[1] and not any(map(build.MARK.search, texts[0]))
     texts = texts[0]
-    assert "3/3/3/3" in texts[1]
+    assert "n = 3 paired seeds" in texts[1]
     for kind in ("Table", "Figure"):
         numbered = re.findall(rf"^\*\*{kind} (\d+)\.\*\*", texts[0], re.M)
         assert numbered == [str(place) for place in range(1, len(numbered) + 1)] and numbered
