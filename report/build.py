@@ -27,7 +27,7 @@ import train  # noqa: E402
 MARK = re.compile(r"<<(table|figure|ref|value) ([\w.@-]+)(?:: ([^>]*))?>>")
 ANSWER = re.compile("(<!-- answer -->).*?(<!-- /answer -->)", re.S)  # in the README
 STYLE = ("body{max-width:52em;font:10.5pt/1.4 sans-serif}table{font-size:8pt;border-collapse:collapse}"
-         "td,th{border-bottom:1px solid #ddd;padding:2px 5px}img{max-width:100%}")
+         "td,th{border-bottom:1px solid #ddd;padding:2px 5px}img{max-width:100%;max-height:34em}")
 SHORT = {"LeNet-300-100, MNIST": "mnist", "LeNet-300-100, Fashion-MNIST": "fashion",
          "Conv-2, CIFAR-10": "conv2"}
 
@@ -215,7 +215,7 @@ def pdf(markdown_file, path):
         style = Path(folder, "style.html")  # pictures are found from where the Markdown lies
         style.write_text(f"<base href='{HERE.as_uri()}/'><style>{STYLE}</style>")
         subprocess.run(["pandoc", markdown_file, "-s", "--metadata", "title= ", "-H", style,
-                        "--mathml", "-o", page], check=True, cwd=HERE)
+                        "--mathml", "--columns", "1000", "-o", page], check=True, cwd=HERE)
         subprocess.run(["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-pdf-header-footer",
                         f"--print-to-pdf={path}", page.as_uri()], check=True, capture_output=True)
 
