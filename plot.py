@@ -256,7 +256,7 @@ def bars(axis, x, values, **style):
 
 
 def tradeoff(groups):
-    """Accuracy against density, a row a network: from dense to where it matters, and the tail."""
+    """Accuracy against density, a row a network: from dense to where it matters, and all."""
     found = list(stats.studies(groups))
     if not found:
         return None
@@ -363,7 +363,7 @@ def heat(groups):
 
 
 def doses(groups):
-    """Area against gain and against kurtosis, upper range and tail."""
+    """Area against gain and against kurtosis, upper range and sparse end."""
     schemes = stats.exploring(groups, stats.HALVED)
     gains = {"xavier_normal": 1, **{init: float(init.split("@")[1]) for init in schemes if "@" in init}}
     if len(gains) == 1 or not set(KURTOSIS) & set(schemes):
@@ -417,7 +417,7 @@ def mechanism(groups):
 
 
 def dark(groups):
-    """First-layer weights kept on rarely lit pixels, and the tail's contrasts without them, a row a study."""
+    """First-layer weights kept on rarely lit pixels, and the contrasts without them, a row a study."""
     found = [row for row in stats.studies(groups) if stats.lights(row[1])]
     if not found:
         return None
@@ -433,10 +433,10 @@ def dark(groups):
             line(axes[2 * number], density, 100 * values, label=init, ms=4, **STYLES[init])
         density_axis(axes[2 * number], density, "% of fc1's survivors")
         axes[2 * number].set_title(f"{name}: on the {rare.sum()} rarely lit pixels")
-        rows = [(f"{label.split(':')[0]}, {what}", d) for at, label, _, parts in stats.accounts(groups)
+        rows = [(f"{label.split(':')[0]}, {what}", d) for at, _, label, _, parts in stats.accounts(groups)
                 for what, d in parts.items() if at == name]
         intervals(axes[2 * number + 1], rows, study.margin)
-        axes[2 * number + 1].set_title(f"contrasts over the tail, n = {len(rows[0][1]) if rows else 0}")
+        axes[2 * number + 1].set_title(f"contrasts over the sparse end, n = {len(rows[0][1]) if rows else 0}")
     return captioned(figure, f"Rarely lit: in fewer than {100 * stats.RARE:g}% of the training images. Left: "
                      "mean and 95% t interval. Right: by which weights count as remaining; mean, 95% "
                      "interval, seeds; grey: the equivalence margin. Exploratory.", axes[0])

@@ -25,7 +25,8 @@ CUSTOM="shape_sign shape_arcsine shape_uniform shape_trunc2 shape_normal shape_l
 FINALISTS="xavier_normal@0.5 orthogonal"    # placeholders until screen is run: the best of CUSTOM in it
 COMPARATOR=xavier_uniform                   # the best of SCHEMES, likewise
 EXPLORE="0 1 2 3 4"            # seeds to look at and choose by
-CONFIRM=$(seq -s ' ' 10 29)    # seeds that nothing was chosen on
+CONFIRM=$(seq -s ' ' 10 29)    # seeds that the schemes are compared on
+LATER=$(seq -s ' ' 30 49)      # seeds that have not been looked at when the others have
 
 halved() { echo "mnist-fc-$1-magnitude-ratefc0.5-rateout0.28-s{seed}"; }  # a run of screen
 
@@ -52,7 +53,9 @@ groups() {  # schemes | seeds | command
                 echo $SCHEMES $CUSTOM"|$EXPLORE|$halves" ;;
         rates) for lr in 4e-4 3.6e-3; do echo "$COMPARATOR $FINALISTS|$EXPLORE|$halves --lr $lr"; done ;;
         confirm) echo "$FINALISTS|$CONFIRM|$fc --levels 28" ;;
-        lit)   echo "${SCHEMES// /_lit }_lit|$CONFIRM|$fc --levels 28" ;;
+        lit)   for scheme in xavier_normal kaiming_normal; do
+                   echo "$scheme ${scheme}_lit|$LATER|$fc --levels 28"
+               done ;;
         carry) for pruner in random movement filters snip grasp synflow; do
                    echo "$SCHEMES $FINALISTS|$EXPLORE|$halves --pruner $pruner"
                done
@@ -66,7 +69,9 @@ groups() {  # schemes | seeds | command
                    echo "xavier_normal|$EXPLORE|$halves --masks-from $(halved $other)"
                done ;;
         fashion) echo "$SCHEMES $FINALISTS|$(seq -s ' ' 10 19)|$halves --data fashion_mnist" ;;
-        all)   for grid in fc screen controls rates confirm lit carry why fashion conv; do groups $grid; done ;;
+        all)   for grid in fc screen controls rates confirm lit carry why fashion conv; do
+                   groups $grid
+               done ;;
         *)     echo "run_all.sh: no grid $1; there are quick, fc, conv, gpu, controls, screen, rates," \
                     "confirm, lit, carry, why, fashion, all" >&2; return 2 ;;
     esac

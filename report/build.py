@@ -72,23 +72,23 @@ def counts(groups):
 
 
 def values(groups):
-    """{name: text} of the tests: <study>.<contrast, pair or difference>.<number of the range>, and .short."""
+    """{name: text} of the tests: <study>.<contrast or pair>.<number of the range>, and .short."""
     found = {}
-    for table, together in ((stats.CONTRASTS, True), (stats.PAIRS, False), (stats.LIT, False)):
+    for table, together in ((stats.CONTRASTS, True), (stats.PAIRS, False)):
         for name, margin, label, pair, d, own, p, same in stats.tests(groups, table, together):
             place = stats.STUDIES[name].bounds.index(pair[1])
             key = f"{SHORT.get(name, name)}.{slug(label.partition(':')[0])}.{place}"
             difference, own, p, same = stats.signed(d), *map(stats.p_text, (own, p, same))
             found[f"{key}.short"] = f"{difference} points (Holm p {p})"
-            found[key] = (f"{difference} points (n = {len(d)}, sign-flip p {own}, Holm {p}; equivalence within "
-                          f"{margin:g}: p {same})")
+            found[key] = (f"{difference} points (n = {len(d)}, sign-flip p {own}, Holm {p}; equivalence "
+                          f"within {margin:g}: p {same})")
     for name, study, members, _ in stats.studies(groups):
         whole = stats.by_scheme(members, (study.bounds[0], study.bounds[-1]))
         n = [str(len(whole.get(init, []))) for init in stats.STANDARD]
         found[f"{SHORT.get(name, name)}.n"] = "/".join(n) if len(set(n)) > 1 else n[0]
     for name, what, percent, *_, difference, n in stats.survival(groups)[2]:
         found[f"survival.{list(stats.SURVIVAL).index(what) + 1}.{percent}"] = f"{difference} (n = {n})"
-    return found | chosen(groups) | explored(groups) | controlled(groups)
+    return found | chosen(groups) | explored(groups) | dark(groups) | controlled(groups)
 
 
 def chosen(groups):
@@ -104,8 +104,7 @@ def chosen(groups):
 
 
 def explored(groups):
-    """{screen.<scheme>, carried.<method>.<contrast, or finalist.1>, why.<change>.<range>.<contrast>,
-    dark.<study>.<contrast>.<1: all counted, 2: but never lit, 3: but rarely lit, 4: 1 less 3>}"""
+    """{screen.<scheme>, carried.<method>.<contrast, or finalist.1>, why.<change>.<range>.<contrast>}"""
     found = [(f"screen.{row[0]}", row[2], row[-1]) for row in stats.screen(groups)[2]]
     _, head, rows = stats.carried(groups)
     for row in rows:
@@ -117,16 +116,24 @@ def explored(groups):
         places[row[0]] += 1
         key = f"why.{slug(row[0])}.{places[row[0]]}"
         found += [(f"{key}.scale", row[-3], row[-1]), (f"{key}.shape", row[-2], row[-1])]
-    for name, label, _, *differences, n in stats.dark(groups)[2]:
-        found += [(f"dark.{SHORT.get(name, name)}.{label.partition(':')[0]}.{place}", difference, n)
-                  for place, difference in enumerate(differences, 1)]
-    return {key: worded(difference, n) for key, difference, n in found if difference}
+    return {key: f"{difference} points (n = {n})" for key, difference, n in found if difference}
 
 
-def worded(difference, n):
-    """A cell '+0.1 [-0.1, +0.3], p 0.2' as '+0.1 [-0.1, +0.3] points (n = 7, sign-flip p 0.2)'."""
-    shown, _, p = difference.partition(", p ")
-    return f"{shown} points (n = {n}{p and f', sign-flip p {p}'})"
+def dark(groups):
+    """{dark.<study>.<contrast>.<number of what is counted>}, and lit.<number of the range>."""
+    found, places = {}, Counter()
+    for name, label, _, _, *rest in stats.dark(groups)[2]:
+        key = f"dark.{SHORT.get(name, name)}.{slug(label.partition(':')[0])}"
+        places[key] += 1
+        found[f"{key}.{places[key]}"] = tested(*rest)
+    for place, row in enumerate(stats.lit(groups)[2], 1):
+        found[f"lit.{place}"] = tested(*row[2:])
+    return found
+
+
+def tested(n, difference, p, same):
+    """A difference with its n and p from the cells of a table."""
+    return f"{difference} points (n = {n}, sign-flip p {p}, equivalence p {same.partition(' ')[0]})"
 
 
 def slug(name):
