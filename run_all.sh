@@ -22,8 +22,8 @@ CUSTOM="shape_sign shape_arcsine shape_uniform shape_trunc2 shape_normal shape_l
         sparse_50 sparse_90 truncated_glorot torch_default layer_balanced input_aware input_aware_all
         asymmetric_25 asymmetric_50 xavier_normal_lit xavier_uniform_lit xavier_normal@0.1 xavier_normal@0.25
         xavier_normal@0.5 xavier_normal@2 xavier_normal@4"
-FINALISTS="xavier_normal@0.5 orthogonal"    # placeholders until screen is run: the best of CUSTOM in it
-COMPARATOR=xavier_uniform                   # the best of SCHEMES, likewise
+FINALISTS="shape_sign truncated_glorot"    # the best of CUSTOM in screen, by validation: see stats.py's table
+COMPARATOR=kaiming_uniform                 # the best of SCHEMES, likewise
 EXPLORE="0 1 2 3 4"            # seeds to look at and choose by
 CONFIRM=$(seq -s ' ' 10 29)    # seeds that the schemes are compared on
 LATER=$(seq -s ' ' 30 49)      # seeds that have not been looked at when the others have
