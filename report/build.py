@@ -205,12 +205,17 @@ def slides(text, path):
                 run.text, run.font.size, run.font.bold = line, Pt(size), bold
                 paragraph.space_after = Pt(8)
         box(0.5, 0.3, 12.3, 1, [title], 30, True)
-        wide = picture and (HERE / picture[1]).exists()
-        box(0.5, 1.4, 4.6 if wide else 12.3, 5.5, [f"\u2022 {point}" for point in points], 18 if wide else 22)
-        if wide:
-            shape = slide.shapes.add_picture(str(HERE / picture[1]), Inches(5.3), Inches(1.3))
-            scale = min(Inches(7.7) / shape.width, Inches(5.7) / shape.height)
+        points = [f"\u2022 {point}" for point in points]
+        if picture and (HERE / picture[1]).exists():
+            shape = slide.shapes.add_picture(str(HERE / picture[1]), 0, 0)
+            flat = shape.width > 1.9 * shape.height     # below the points, else beside them
+            left, top, width, height = (0.5, 2.75, 12.3, 4.4) if flat else (5.3, 1.3, 7.7, 5.7)
+            scale = min(Inches(width) / shape.width, Inches(height) / shape.height)
+            shape.left, shape.top = Inches(left), Inches(top)
             shape.width, shape.height = int(shape.width * scale), int(shape.height * scale)
+            box(0.5, 1.2, *((12.3, 1.5) if flat else (4.6, 5.5)), points, 16 if flat else 18)
+        else:
+            box(0.5, 1.4, 12.3, 5.5, points, 22)
         box(12.5, 7.0, 0.6, 0.4, [str(number + 1)], 12)
     deck.save(path)
 
