@@ -113,34 +113,36 @@ def layer_balanced(layers, generator, *_):
         weight.mul_(std / xavier_std(weight))
 
 
-def input_aware(layers, generator, model, images, every=False):
-    """Weights of the first layer (every: of each, in order) times the std of their input over its rms: those
-    on a constant start at 0, the layer's variance stays Xavier's. Inputs are features of a Linear or channels
-    of a Conv2d, over all images for the first layer and over the first BATCH for those behind it."""
-    INITS["xavier_normal"].fill(layers, generator)
+def fed(layers, model, images):
+    """(layer, what comes into it) in order: all images for the first, the first BATCH for those behind."""
     x = images.cpu()
     for module in model:
         if module in layers.values():
-            std = x.std([0, *range(2, x.dim())], correction=0).double()
-            scale_(module.weight, std / std.pow(2).mean().sqrt(), 1)
-            if not every:
-                return
+            yield module, x
             x = x[:BATCH]
         x = module(x)
+
+
+def input_aware(layers, generator, model, images, every=False):
+    """Weights of the first layer (every: of each, in order) times the std of their input over its rms: those
+    on a constant start at 0, the layer's variance stays Xavier's. Inputs are features of a Linear or channels
+    of a Conv2d."""
+    INITS["xavier_normal"].fill(layers, generator)
+    for module, x in fed(layers, model, images):
+        std = x.std([0, *range(2, x.dim())], correction=0).double()
+        scale_(module.weight, std / std.pow(2).mean().sqrt(), 1)
+        if not every:
+            return
 
 
 def lit(layers, generator, model, images, base):
     """`base`, but 0 on the first layer's inputs that fewer than RARE of the images (of a Conv2d's channel: of
     its pixels) raise above their least value. The other weights are as they were."""
     INITS[base].fill(layers, generator)
-    x = images.cpu()
-    for module in model:
-        if module in layers.values():
-            others = [0, *range(2, x.dim())]
-            share = (x > x.amin(others, keepdim=True)).double().mean(others)
-            scale_(module.weight, (share >= RARE).to(module.weight), 1)
-            return
-        x = module(x)
+    module, x = next(fed(layers, model, images))
+    others = [0, *range(2, x.dim())]
+    share = (x > x.amin(others, keepdim=True)).double().mean(others)
+    scale_(module.weight, (share >= RARE).to(module.weight), 1)
 
 
 def node_scales(units, beta):

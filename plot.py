@@ -18,6 +18,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from matplotlib import pyplot as plt
+from PIL import Image
 
 import stats
 
@@ -533,11 +534,12 @@ def write(path, content):
 
 
 def png(figure):
-    """A figure as bytes; it is closed."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
+    """A figure as bytes, of 256 colours; it is closed."""
+    drawn, packed = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png")
     plt.close(figure)
-    return buffer.getvalue()
+    Image.open(drawn).convert("RGB").quantize(256).save(packed, format="png", optimize=True)
+    return packed.getvalue()
 
 
 def draw(group, folder):

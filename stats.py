@@ -329,14 +329,18 @@ def level_near(densities, wanted):
     return int(gaps.argmin()) if gaps.min() < math.log(1.1) else None
 
 
+def mean_height(x, y):
+    """The trapezoid sum of y over x (both (L,)), over x's length."""
+    return float(((y[1:] + y[:-1]) / 2 * np.diff(x)).sum() / (x[-1] - x[0]))
+
+
 def area(densities, values, high, low):
     """Area under values (L,) against the log of densities (L,) over its length, from the level near `high` to
     that near `low`: a mean of the values. NaN where a level is missing or near neither."""
     first, last = level_near(densities, high), level_near(densities, low)
     if first is None or last is None or first >= last:
         return NAN
-    x, y = np.log(densities[first:last + 1]), np.asarray(values[first:last + 1])
-    return float(((y[1:] + y[:-1]) / 2 * np.diff(x)).sum() / (x[-1] - x[0]))
+    return mean_height(np.log(densities[first:last + 1]), np.asarray(values[first:last + 1]))
 
 
 def areas(runs, high, low, quantity=None):
@@ -354,8 +358,7 @@ def area_between(densities, values, high, low):
     if len(x) < 2 or not x[0] <= ends[0] < ends[1] <= x[-1]:
         return NAN
     x_in = np.array([ends[0], *x[(x > ends[0]) & (x < ends[1])], ends[1]])
-    y_in = np.interp(x_in, x, values)
-    return float(((y_in[1:] + y_in[:-1]) / 2 * np.diff(x_in)).sum() / (ends[1] - ends[0]))
+    return mean_height(x_in, np.interp(x_in, x, values))
 
 
 def within_a_point(densities, values, dense):

@@ -87,7 +87,8 @@ def values(groups):
         n = [str(len(whole.get(init, []))) for init in stats.STANDARD]
         found[f"{SHORT.get(name, name)}.n"] = "/".join(n) if len(set(n)) > 1 else n[0]
     for name, what, percent, *_, difference, n in stats.survival(groups)[2]:
-        found[f"survival.{list(stats.SURVIVAL).index(what) + 1}.{percent}"] = f"{difference} (n = {n})"
+        place = list(stats.SURVIVAL).index(what) + 1
+        found[f"survival.{SHORT.get(name, name)}.{place}.{percent}"] = f"{difference} (n = {n})"
     return found | chosen(groups) | explored(groups) | dark(groups) | controlled(groups)
 
 

@@ -1,4 +1,5 @@
 """The report is made of tables and numbers that are generated, and comes out the same twice."""
+import inspect
 import json
 import math
 import re
@@ -64,6 +65,21 @@ def test_the_numbers_typed_in_the_text_are_those_of_the_code():
              for layer in layers.values()]
     assert "wider, by {:.0f}, {:.0f} and {:.0f}%".format(*wider) in text.replace("\n", " ")
     assert f"{datasets.VALIDATION:,} are set aside as *validation* images" in text
+
+
+def test_the_counts_typed_in_text_and_slides_are_those_of_the_code():
+    text, slides = ((ROOT / "report" / name).read_text().replace("\n", " ")
+                    for name in ("text.md", "slides.md"))
+    size = {name: layer.weight.numel() for name, layer in models.layers(
+        models.build("fc", models.PAPER["fc"]["shape"])).items()}
+    rates = models.PAPER["fc"]["rates"]
+    left = [sum(round(n * (1 - rates["out" if name == "out" else "fc"]) ** level) for name, n in size.items())
+            for level in (20, 28)]
+    assert "{:,} to {:,} weights".format(*left) in text
+    customs = re.search(r'^CUSTOM="(.*?)"', (ROOT / "run_all.sh").read_text(), re.S | re.M)[1].split()
+    assert f"of {len(customs)} screened" in text and f"a screen of {len(customs)}" in slides
+    repeats = inspect.signature(stats.calibration).parameters["repeats"].default
+    assert f"{repeats:,} re-pairings (standard error {100 * math.sqrt(0.05 * 0.95 / repeats):.1f}%)" in text
 
 
 @pytest.mark.skipif(not (REAL / "mnist.npz").exists(), reason="the real MNIST is not at hand")
