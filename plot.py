@@ -476,8 +476,7 @@ def earlier(groups):
         axes[0].fill_between(100 * there, mean - half, mean + half, color=look["color"], lw=0, alpha=0.15)
         density, values = stats.matrix(schemes[init], stats.final_test_acc)
         line(axes[1], density, 100 * values, **look)
-    n = "/".join(str(len(schemes.get(init, []))) for init in stats.STANDARD)
-    titles = f"earlier, n = {row['n']}: one reset for all", f"here, n = {n}: its own draw"
+    titles = f"earlier, n = {row['n']}: one reset for all", f"here, n = {stats.ns(schemes)}: its own draw"
     for axis, title in zip(axes, titles):
         density_axis(axis, there, "test accuracy at a level's end (%)" if axis is axes[0] else "")
         axis.set(title=title, ylim=(86, 98.6))
@@ -538,7 +537,8 @@ def png(figure):
     drawn, packed = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, format="png")
     plt.close(figure)
-    Image.open(drawn).convert("RGB").quantize(256).save(packed, format="png", optimize=True)
+    image = Image.open(drawn).convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=8)
+    image.save(packed, format="png", optimize=True)
     return packed.getvalue()
 
 

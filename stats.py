@@ -536,6 +536,12 @@ def studies(groups):
             yield name, study, schemes, list(zip(study.bounds, study.bounds[1:]))
 
 
+def ns(groups):
+    """How many there are of each of the four schemes: 20, or 20/19/20/20."""
+    found = [str(len(groups.get(init, []))) for init in STANDARD]
+    return found[0] if len(set(found)) == 1 else "/".join(found)
+
+
 def spread(values):
     """mean (sd) of numbers."""
     values = np.array(list(values))
@@ -566,7 +572,7 @@ def endpoints(groups):
                     continue
                 rows.append([name, span(pair), label,
                              *(spread(found.get(init, {}).values()) for init in STANDARD),
-                             "/".join(str(len(found.get(init, {}))) for init in STANDARD)])
+                             ns(found)])
     return ("Normalised area under test accuracy against log density, in points: mean (sd over seeds).",
             ["network, data", "densities", "accuracy at", *STANDARD, "n"], rows)
 

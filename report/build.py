@@ -84,8 +84,7 @@ def values(groups):
                           f"within {margin:g}: p {same})")
     for name, study, members, _ in stats.studies(groups):
         whole = stats.by_scheme(members, (study.bounds[0], study.bounds[-1]))
-        n = [str(len(whole.get(init, []))) for init in stats.STANDARD]
-        found[f"{SHORT.get(name, name)}.n"] = "/".join(n) if len(set(n)) > 1 else n[0]
+        found[f"{SHORT.get(name, name)}.n"] = stats.ns(whole)
     for name, what, percent, *_, difference, n in stats.survival(groups)[2]:
         place = list(stats.SURVIVAL).index(what) + 1
         found[f"survival.{SHORT.get(name, name)}.{place}.{percent}"] = f"{difference} (n = {n})"

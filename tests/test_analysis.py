@@ -823,7 +823,7 @@ def test_endpoints_are_means_over_the_confirming_seeds():
     for row in rows[:4]:
         lower = row[2] != "early stop"
         assert row[3] == f"{statistics.mean(base) - lower:.2f} ({statistics.stdev(base):.2f})"
-        assert row[5].startswith(f"{statistics.mean(base) + 0.3 - lower:.2f} (") and row[-1] == "8/8/8/8"
+        assert row[5].startswith(f"{statistics.mean(base) + 0.3 - lower:.2f} (") and row[-1] == "8"
 
 
 def test_the_secondary_area_from_100_to_7_percent_is_there():

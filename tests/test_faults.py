@@ -22,6 +22,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 import types
@@ -32,6 +33,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tqdm import tqdm
 
 from conftest import ROOT
 import data as datasets
@@ -108,6 +110,7 @@ def fork(work):
         return pid, there
     code = 99
     try:
+        tqdm.set_lock(threading.RLock())  # its own is shared with the parent: a kill within would hold it for ever
         os.dup2(here, 1)
         os.dup2(here, 2)
         sys.stdout = sys.stderr = open(2, "w", buffering=1, errors="backslashreplace")  # as sys.stderr does
@@ -163,12 +166,29 @@ def inode(folder):
     return next((path.stat().st_ino for path in folder.glob("*/underway.pt")), None)
 
 
+def test_a_process_killed_in_its_progress_bar_holds_up_no_other():
+    """Not the parent, whose bar would share a lock with it across the fork."""
+    def work():
+        with tqdm.get_lock():
+            print("held", flush=True)
+            time.sleep(60)
+    list(tqdm(range(1), file=io.StringIO()))  # now there is a lock to share
+    child = fork(work)
+    assert os.read(child[1], 5) == b"held\n"
+    os.kill(child[0], signal.SIGKILL)
+    end(child)
+    free = tqdm.get_lock().locks[0].acquire(block=False)
+    assert free
+    tqdm.get_lock().locks[0].release()
+
+
 @pytest.mark.parametrize("number", [25, pytest.param(200, marks=SOAK)])
 def test_killed_at_any_moment_it_ends_the_same(go, dots, tmp_path, monkeypatch, number):
     """Every file after SIGKILLs, one in five of them just after a save of a level under way, and reruns."""
     go = functools.partial(go, "--data-dir", dots, "--looks", 1)
     monkeypatch.setitem(models.NETS, "fc", ((), (300, 100)))  # files of a size that a kill can hit
     monkeypatch.setattr(train, "SAVE", 0)
+    go(out="warm")
     started = time.perf_counter()
     whole = digest(go(out="whole"))
     duration, r = time.perf_counter() - started, random.Random(0)
@@ -176,8 +196,10 @@ def test_killed_at_any_moment_it_ends_the_same(go, dots, tmp_path, monkeypatch, 
     while hits < number:
         before, child = inode(out), fork(lambda: go(out=out))
         if hits % 5 == 4:
+            patience = time.monotonic() + 60
             while inode(out) in (None, before) and not os.waitid(
                     os.P_PID, child[0], os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                assert time.monotonic() < patience, "neither a save nor an end"
                 time.sleep(0.001)
         time.sleep(r.uniform(0, duration / (5 if hits % 5 == 4 else 1)))
         os.kill(child[0], signal.SIGKILL)  # of one that has ended it does nothing
