@@ -433,7 +433,7 @@ def dark(groups):
             density, values = stats.matrix(schemes[init], share)
             line(axes[2 * number], density, 100 * values, label=init, ms=4, **STYLES[init])
         density_axis(axes[2 * number], density, "% of fc1's survivors")
-        axes[2 * number].set_title(f"{name}: on the {rare.sum()} rarely lit pixels")
+        axes[2 * number].set_title(f"{name}: on rarely lit pixels ({rare.sum()})")
         rows = [(f"{label.split(':')[0]}, {what}", d) for at, _, label, _, parts in stats.accounts(groups)
                 for what, d in parts.items() if at == name]
         intervals(axes[2 * number + 1], rows, study.margin)
