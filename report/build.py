@@ -104,7 +104,8 @@ def chosen(groups):
 
 
 def explored(groups):
-    """{screen.<scheme>, rates.<rate>.<scheme>, carried.<method>.<contrast, or finalist.1>, why.<change>.<range>.<contrast>}"""
+    """{screen.<scheme>, rates.<rate>.<scheme>, carried.<method>.<contrast, or finalist.1>,
+    why.<change>.<range>.<contrast>}"""
     found = [(f"screen.{row[0]}", row[2], row[-1]) for row in stats.screen(groups)[2]]
     found += [(f"rates.{slug(row[0])}.{row[1]}", row[-2], row[-1]) for row in stats.rates(groups)[2]]
     _, head, rows = stats.carried(groups)
