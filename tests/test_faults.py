@@ -110,7 +110,7 @@ def fork(work):
         return pid, there
     code = 99
     try:
-        tqdm.set_lock(threading.RLock())  # its own is shared with the parent: a kill within would hold it for ever
+        tqdm.set_lock(threading.RLock())  # the parent's own is shared: a kill would hold it
         os.dup2(here, 1)
         os.dup2(here, 2)
         sys.stdout = sys.stderr = open(2, "w", buffering=1, errors="backslashreplace")  # as sys.stderr does
