@@ -33,8 +33,9 @@ OTHERS = [(color, line, mark) for mark, (line, color) in zip("vP*<X>d" * 12, ite
 LAYERS = ["#E69F00", "#56B4E9", "#009E73", "#D55E00", "#0072B2", "#CC79A7", "#F0E442", "#999999", "#000000"]
 TICKS = [100, 50, 20, 10, 5, 2, 1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01]     # % of weights remaining
 FINE = [100, 80, 60, 50, 40, 30, 20]                                    # the same for a short range
-KURTOSIS = {"shape_sign": 1, "shape_arcsine": 1.5, "shape_uniform": 1.8, "shape_trunc2": 2.37,
-            "shape_normal": 3, "shape_laplace": 6, "shape_t4": 12}      # t4's is infinite: drawn at 12
+KURTOSIS = {"shape_sign": 1, "shape_arcsine": 1.5, "shape_uniform": 1.8, "xavier_uniform": 1.8,
+            "shape_trunc2": 2.37, "shape_normal": 3, "xavier_normal": 3, "shape_laplace": 6,
+            "shape_t4": 12}                                             # t4's is infinite: drawn at 12
 PICKED = (1, 0.21, 0.07, 0.02)                                          # densities that have a panel each
 PICTURES = {784: (1, 28, 28), 3072: (3, 32, 32)}                        # inputs: channels, rows, columns
 CURVES = {      # figure: its panels' quantity of a level, scale, whether zoomed to the upper end, label
@@ -364,29 +365,34 @@ def heat(groups):
 
 
 def doses(groups):
-    """Area against gain and against kurtosis, upper range and sparse end."""
-    schemes = stats.exploring(groups, stats.HALVED)
-    gains = {"xavier_normal": 1, **{init: float(init.split("@")[1]) for init in schemes if "@" in init}}
-    if len(gains) == 1 or not set(KURTOSIS) & set(schemes):
+    """Area against gain and against kurtosis, upper range and sparse end, by magnitude and by movement."""
+    methods = {"by magnitude": stats.exploring(groups, stats.HALVED),
+               "by movement": stats.exploring(groups, stats.METHODS["movement"])}
+    inits = set().union(*methods.values())
+    gains = {"xavier_normal": 1, **{init: float(init.split("@")[1]) for init in inits if "@" in init}}
+    if len(gains) == 1 or not set(KURTOSIS) & inits:
         return None
     figure, axes = panels(4, 2, 5.5, 3.4)
     for index, (dose, label) in enumerate(((gains, "gain on Xavier normal's weights"),
                                            (KURTOSIS, "kurtosis of the weights, at Xavier's variance"))):
         for axis, bounds in zip(axes[index::2], [(1, stats.TAIL[0]), stats.TAIL]):
-            found = {init: seeds for init, seeds in stats.by_scheme(schemes, bounds).items() if init in dose}
-            order = sorted((init for init in found if found[init]), key=dose.get)
-            values = np.full((max(map(len, found.values())), len(order)), np.nan)
-            for column, init in enumerate(order):
-                values[:len(found[init]), column] = list(found[init].values())
-            x = [dose[init] for init in order]
-            axis.plot(x, values.T, ".", color="0.6", ms=4)
-            bars(axis, x, values, fmt="o-", color="#0072B2", capsize=3)
+            for colour, shift, (name, schemes) in zip(("#0072B2", "#D55E00"), (0.98, 1.02), methods.items()):
+                found = stats.dosed(stats.by_scheme(schemes, bounds), dose)
+                if len(found) > 1:
+                    values = np.full((max(map(len, found.values())), len(found)), np.nan)
+                    for column, seeds in enumerate(found.values()):
+                        values[:len(seeds), column] = seeds
+                    x = [shift * value for value in found]
+                    axis.plot(x, values.T, ".", color=colour, alpha=0.4, ms=4)
+                    bars(axis, x, values, fmt="o-", color=colour, capsize=3, label=name)
             axis.set(xscale="log", xlabel=label, ylabel=f"area, {stats.span(bounds)} (%)")
-            axis.set_xticks(x, labels=["inf" if init == "shape_t4" else f"{dose[init]:g}" for init in order])
+            ticks = sorted(set(dose.values()))
+            axis.set_xticks(ticks, labels=["inf" if label[0] == "k" and tick == KURTOSIS["shape_t4"]
+                                           else f"{tick:g}" for tick in ticks])
             axis.set_xticks([], minor=True)
     return captioned(figure, "MNIST, fc, half of the weights a round: area under test accuracy at early "
-                     f"stop. Circle: mean and 95% t interval over n = {len(values)} seeds (dots). "
-                     "Exploratory.")
+                     f"stop. Circle: mean and 95% t interval over n = {len(values)} seeds (dots), which are means "
+                     "where two schemes have one distribution. Exploratory.", axes[-1])
 
 
 def mechanism(groups):

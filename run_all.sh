@@ -64,6 +64,8 @@ groups() {  # schemes | seeds | command
         why)   for rewind in signs rescaled; do echo "$SCHEMES|$EXPLORE|$halves --rewind $rewind"; done
                echo "$SCHEMES input_aware|$EXPLORE|$halves --input unit"
                echo "$SCHEMES|$EXPLORE|$halves --epochs 12"
+               for gain in 0.25 0.5 2 4; do echo "xavier_normal@$gain|$EXPLORE|$halves --pruner movement"; done
+               echo "shape_laplace shape_t4|$EXPLORE|$halves --pruner movement"
                for other in xavier_uniform kaiming_normal xavier_normal@4; do
                    echo "$other|$EXPLORE|$halves --masks-from $(halved xavier_normal)"
                    echo "xavier_normal|$EXPLORE|$halves --masks-from $(halved $other)"

@@ -693,6 +693,18 @@ def screen(groups):
              "n"], rows)
 
 
+def dosed(areas, dose):
+    """{dose: area by seed (n,)} in order of the doses, from {scheme: {seed: area}} and {scheme: dose}: a mean
+    over the schemes of a dose, of the seeds that all of them have."""
+    found = {}
+    for value in sorted(set(dose.values())):
+        same = [init for init in dose if dose[init] == value and areas.get(init)]
+        mean = paired(areas, dict.fromkeys(same, 1 / len(same))) if same else []
+        if len(mean):
+            found[value] = mean
+    return found
+
+
 def finalists(groups):
     """(two custom schemes, the comparator) by the protocol's rule, of those with all seeds of the screen."""
     scores = {init: np.mean(list(found.values())) for init, found in screened(groups).items()
@@ -748,6 +760,42 @@ def carried(groups):
     return ("Under other pruning methods: area under test accuracy from 50 to 0.2% (filters 0.6%), mean "
             "(sd), the contrasts and the finalists against the best standard scheme, with t intervals. "
             "Exploratory.", ["method", *STANDARD, *customs, *differences, "n"], rows)
+
+
+def shares(groups):
+    schemes, rows = exploring(groups, METHODS["magnitude, global"]), []
+    layers = next((runs[0]["levels"][0]["size"] for runs in schemes.values()), ())
+    columns = [(layer, percent) for layer in layers for percent in (6.3, 1.6, 0.21)]
+    for init, runs in schemes.items():
+        cells = []
+        for layer, percent in columns:
+            densities, values = matrix(runs, lambda level: level["kept"][layer] / level["size"][layer])
+            at = level_near(densities, percent / 100)
+            cells.append("" if at is None else spread(100 * values[np.isfinite(values[:, at]), at]))
+        rows.append([init, *cells, str(len(runs))])
+    return ("Global magnitude: the share (%) of each layer's weights that remains when 6.3, 1.6 and 0.21% of all "
+            "do, mean (sd). Exploratory.",
+            ["scheme", *(f"{layer} at {percent}%" for layer, percent in columns), "n"], rows)
+
+
+def paths(groups):
+    drawn, rows = (*STANDARD, *finalists(groups)[0]), []
+    for name, group in METHODS.items():
+        found = exploring(groups, group)
+        levels = [level for init in drawn for run in found.get(init, []) for level in run["levels"]
+                  if level_near([density(level)], TAIL[1]) is not None and level.get("diagnostics")]
+        if len(levels) > 2:
+            accuracy = np.array([100 * early_test_acc(level) for level in levels])
+            linked = np.array([100 * level["diagnostics"]["effective_density"] / density(level)
+                               for level in levels])
+            starved = sum(level["diagnostics"]["least_class_inputs"] == 0 for level in levels)
+            ranks = [values.argsort(kind="stable").argsort() for values in (accuracy, linked)]
+            rows.append([name, spread(accuracy), spread(linked), str(starved),
+                         f"{np.corrcoef(ranks)[0, 1]:+.2f}", str(len(levels))])
+    return ("Networks of 0.21% of the weights, of the four schemes and the finalists: test accuracy (%) and the "
+            "share (%) of the remaining weights on some path from an input to an output, mean (sd over runs); "
+            "runs in which a class has no weight left; rank correlation of accuracy and share. Exploratory.",
+            ["method", "accuracy", "on a path", "a class without weights", "correlation", "runs"], rows)
 
 
 def why(groups):
@@ -903,8 +951,9 @@ def calibrations(groups):
 
 VERDICTS = {"endpoints": endpoints, "contrasts": contrasts, "pairs": pairs, "accuracies": accuracies,
             "limits": limits, "stops": stops, "screen": screen, "rates": rates, "confirmed": confirmed,
-            "carried": carried, "why": why, "swaps": swaps, "controls": controls, "survival": survival,
-            "dark": dark, "lit": lit, "calibrations": calibrations}
+            "carried": carried, "shares": shares, "paths": paths, "why": why, "swaps": swaps,
+            "controls": controls, "survival": survival, "dark": dark, "lit": lit,
+            "calibrations": calibrations}
 
 
 def lines(head, rows):

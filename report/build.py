@@ -105,8 +105,15 @@ def chosen(groups):
 
 def explored(groups):
     """{screen.<scheme>, rates.<rate>.<scheme>, carried.<method>.<contrast, or finalist.1>,
-    why.<change>.<range>.<contrast>}"""
+    why.<change>.<range>.<contrast>, and less Xavier normal at the sparse end tail.<scheme>, under movement
+    movement.<scheme>, of pixels in [0, 1] unit.<scheme>}"""
     found = [(f"screen.{row[0]}", row[2], row[-1]) for row in stats.screen(groups)[2]]
+    for name, group in (("tail", stats.HALVED), ("movement", stats.METHODS["movement"]),
+                        ("unit", stats.VARIANTS["pixels in [0, 1]"])):
+        areas = stats.by_scheme(stats.exploring(groups, group), stats.TAIL)
+        for init in areas.keys() - {"xavier_normal"}:
+            d = stats.paired(areas, {"xavier_normal": -1, init: 1})
+            found.append((f"{name}.{init}", stats.signed(d), str(len(d))))
     found += [(f"rates.{slug(row[0])}.{row[1]}", row[-2], row[-1]) for row in stats.rates(groups)[2]]
     _, head, rows = stats.carried(groups)
     for row in rows:

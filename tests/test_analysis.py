@@ -920,6 +920,39 @@ def test_carried_and_why_have_the_contrasts_of_the_exploring_seeds():
         assert row[6].startswith("+0.300 [") and row[7].startswith("+0.100 [") and row[8] == "5"
 
 
+def test_doses_are_means_over_the_schemes_of_a_dose_by_seed():
+    areas = {"a": {0: 1.0, 1: 2.0, 2: 9.0}, "b": {0: 3.0, 1: 6.0}, "c": {1: 7.0}, "none": {}}
+    found = stats.dosed(areas, {"c": 4, "a": 0.5, "b": 0.5, "none": 1, "absent": 2, "d": 0.5})
+    assert {dose: seeds.tolist() for dose, seeds in found.items()} == {0.5: [2.0, 4.0], 4: [7.0]}
+    assert list(found) == [0.5, 4] and stats.dosed({}, {"a": 1}) == {}
+
+
+def test_shares_are_of_each_layer_under_the_global_ranking():
+    runs = [made("xavier_normal", seed, 90.0, group=f"{stats.FULL}-global{stats.HALF}",
+                 rates=(rate, 0.28), levels=10) for seed, rate in ((0, 0.5), (1, 0.5), (10, 0.9))]
+    runs[1]["levels"][4] = {**runs[1]["levels"][4], "kept": {"fc1": 14_700, "fc2": 1_800, "out": 300}}
+    _, head, rows = stats.shares(stats.groups(runs))
+    row = dict(zip(head, rows[0]))
+    assert len(rows) == 1 and row["n"] == "2" and row["fc1 at 6.3%"] == "6.25 (0.00)"
+    assert row["fc2 at 6.3%"] == f"{(6.25 + 6) / 2:.2f} ({0.25 / math.sqrt(2):.2f})"
+    assert row["out at 6.3%"] == f"{(26.9 + 30) / 2:.2f} ({3.1 / math.sqrt(2):.2f})"
+
+
+def test_paths_by_hand():
+    """Four runs whose accuracies rise as their shares do, but for the first two."""
+    runs, shares = [], (30.0, 20.0, 60.0, 80.0)
+    for seed, (accuracy, share, least) in enumerate(zip((50.0, 60.0, 70.0, 80.0), shares, (0, 1, 0, 2))):
+        run = made("xavier_normal", seed, accuracy, **{**HALVES, "group": stats.METHODS["snip"]})
+        for level in run["levels"]:
+            level["diagnostics"] = {"effective_density": share / 100 * stats.density(level),
+                                    "least_class_inputs": least if level["level"] == 9 else 5}
+        runs.append(run)
+    runs.append(made("xavier_normal", 4, 10.0, **{**HALVES, "group": stats.METHODS["snip"]}))  # no diagnostics
+    rows = stats.paths(stats.groups(runs))[2]
+    sd = statistics.stdev(shares)
+    assert rows == [["snip", "65.00 (12.91)", f"47.50 ({sd:.2f})", "2", "+0.80", "4"]]
+
+
 def test_controls_show_both_looks_of_the_exploring_seeds():
     runs = [made("xavier_normal", seed, 97.0 + seed, levels=16, group=group)
             for group in stats.CONTROLLED.values() for seed in (0, 1, 2)]
