@@ -56,10 +56,12 @@ groups() {  # schemes | seeds | command
         lit)   for scheme in xavier_normal kaiming_normal; do
                    echo "$scheme ${scheme}_lit|$LATER|$fc --levels 28"
                done ;;
-        carry) for pruner in random movement filters snip grasp synflow; do
+        carry) for pruner in random movement filters snip; do
                    echo "$SCHEMES $FINALISTS|$EXPLORE|$halves --pruner $pruner"
                done
-               echo "$SCHEMES $FINALISTS|$EXPLORE|$halves --scope global"
+               for pruner in magnitude snip grasp synflow; do
+                   echo "$SCHEMES $FINALISTS|$EXPLORE|$halves --pruner $pruner --scope global"
+               done
                echo "$SCHEMES $FINALISTS|$EXPLORE|$halves --one-shot" ;;
         why)   for rewind in signs rescaled; do echo "$SCHEMES|$EXPLORE|$halves --rewind $rewind"; done
                echo "$SCHEMES input_aware|$EXPLORE|$halves --input unit"

@@ -495,8 +495,10 @@ SAME = ("shape_normal", "shape_uniform")                        # as two of the 
 SCREEN = 5                                                      # seeds that a scheme is chosen by
 METHODS = {"magnitude, layer by layer": HALVED, "magnitude, global": f"{FULL}-global{HALF}",
            "magnitude, one-shot": f"{FULL}-oneshot{HALF}",
-           **{name: f"mnist-fc-{name}{HALF}" for name in ("movement", "filters", "random", "snip", "grasp",
-                                                          "synflow")}}
+           **{name: f"mnist-fc-{name}{HALF}" for name in ("movement", "filters", "random")},
+           "SNIP, layer by layer": f"mnist-fc-snip{HALF}",
+           **{f"{name}, global": f"mnist-fc-{name.lower()}-global{HALF}" for name in ("SNIP", "GraSP",
+                                                                                      "SynFlow")}}
 PIXELS = Path(__file__).parent / "report" / "pixels.json"       # by how many images a pixel is lit
 RARE = 0.001                                                    # of them: less is rarely lit
 UNITS = 0.006                                                   # the least density of `filters`, but for one

@@ -88,7 +88,7 @@ def values(groups):
     for name, what, percent, *_, difference, n in stats.survival(groups)[2]:
         place = list(stats.SURVIVAL).index(what) + 1
         found[f"survival.{SHORT.get(name, name)}.{place}.{percent}"] = f"{difference} (n = {n})"
-    return found | chosen(groups) | explored(groups) | dark(groups) | controlled(groups)
+    return found | chosen(groups) | explored(groups) | shadowed(groups) | dark(groups) | controlled(groups)
 
 
 def chosen(groups):
@@ -126,6 +126,18 @@ def explored(groups):
         key = f"why.{slug(row[0])}.{places[row[0]]}"
         found += [(f"{key}.scale", row[-3], row[-1]), (f"{key}.shape", row[-2], row[-1])]
     return {key: f"{difference} points (n = {n})" for key, difference, n in found if difference}
+
+
+def shadowed(groups):
+    """{shadow.<unit or standard>.<scheme>: share of fc1's survivors on always-dark pixels, at 6.3% of all}"""
+    found, quantity = {}, stats.diagnostic("dark_share")
+    for name, group in (("standard", stats.HALVED), ("unit", stats.VARIANTS["pixels in [0, 1]"])):
+        for init, runs in stats.exploring(groups, group).items():
+            densities, values = stats.matrix(runs, quantity)
+            at = stats.level_near(densities, 0.0625)
+            if at is not None:
+                found[f"shadow.{name}.{init}"] = f"{stats.spread(100 * values[:, at])}%"
+    return found
 
 
 def dark(groups):

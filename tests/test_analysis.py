@@ -906,14 +906,14 @@ def test_carried_and_why_have_the_contrasts_of_the_exploring_seeds():
                 if run["config"]["init"] == "xavier_uniform" and run["config"]["pruner"] == "snip"}
     _, head, rows = stats.carried(stats.groups(runs))
     rows = {row[0]: dict(zip(head, row)) for row in rows}
-    assert list(rows) == ["magnitude, layer by layer", "movement", "snip"]
-    for name in ("movement", "snip"):
+    assert list(rows) == ["magnitude, layer by layer", "movement", "SNIP, layer by layer"]
+    for name in ("movement", "SNIP, layer by layer"):
         scale, shape = list(stats.CONTRASTS)[:2]
         assert rows[name][scale].startswith("+0.300 [") and rows[name][shape].startswith("+0.100 [")
         assert rows[name]["n"] == "5" and rows[name]["xavier_normal@0.5 less xavier_uniform"] == ""
-    assert [rows[name]["orthogonal"] for name in ("movement", "snip")] == ["", "70.00 (0.00)"]
+    assert [rows[name]["orthogonal"] for name in ("movement", "SNIP, layer by layer")] == ["", "70.00 (0.00)"]
     gap = 70.0 - (standard[0] + standard[1]) / 2
-    assert rows["snip"]["orthogonal less xavier_uniform"].startswith(f"{gap:+.3f} [")
+    assert rows["SNIP, layer by layer"]["orthogonal less xavier_uniform"].startswith(f"{gap:+.3f} [")
     why = [row for row in stats.why(stats.groups(runs))[2] if row[0] == "pruned by movement"]
     assert [row[1] for row in why] == ["100 to 1.6%", "1.6 to 0.21%"]
     for row in why:
@@ -942,15 +942,15 @@ def test_paths_by_hand():
     """Four runs whose accuracies rise as their shares do, but for the first two."""
     runs, shares = [], (30.0, 20.0, 60.0, 80.0)
     for seed, (accuracy, share, least) in enumerate(zip((50.0, 60.0, 70.0, 80.0), shares, (0, 1, 0, 2))):
-        run = made("xavier_normal", seed, accuracy, **{**HALVES, "group": stats.METHODS["snip"]})
+        run = made("xavier_normal", seed, accuracy, **{**HALVES, "group": stats.METHODS["SNIP, global"]})
         for level in run["levels"]:
             level["diagnostics"] = {"effective_density": share / 100 * stats.density(level),
                                     "least_class_inputs": least if level["level"] == 9 else 5}
         runs.append(run)
-    runs.append(made("xavier_normal", 4, 10.0, **{**HALVES, "group": stats.METHODS["snip"]}))  # no diagnostics
+    runs.append(made("xavier_normal", 4, 10.0, **{**HALVES, "group": stats.METHODS["SNIP, global"]}))  # no diagnostics
     rows = stats.paths(stats.groups(runs))[2]
     sd = statistics.stdev(shares)
-    assert rows == [["snip", "65.00 (12.91)", f"47.50 ({sd:.2f})", "2", "+0.80", "4"]]
+    assert rows == [["SNIP, global", "65.00 (12.91)", f"47.50 ({sd:.2f})", "2", "+0.80", "4"]]
 
 
 def test_controls_show_both_looks_of_the_exploring_seeds():
