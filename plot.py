@@ -364,6 +364,26 @@ def heat(groups):
                      "Exploratory.")
 
 
+def methods(groups):
+    """Accuracy against density under each way of pruning, a panel each."""
+    inits = (*stats.STANDARD, *stats.finalists(groups)[0])
+    found = {name: stats.exploring(groups, group) for name, group in stats.METHODS.items()}
+    found = {name: schemes for name, schemes in found.items() if all(map(schemes.get, stats.STANDARD))}
+    if not found:
+        return None
+    styles = scheme_styles(inits)
+    figure, axes = panels(len(found), 3, 4.2, 3.1)
+    for axis, (name, schemes) in zip(axes, found.items()):
+        for init in filter(schemes.get, inits):
+            density, values = stats.matrix(schemes[init], stats.early_test_acc)
+            line(axis, density, 100 * values, label=init, lw=1.2, **{**styles[init], "ms": 3})
+        density_axis(axis, (1, stats.TAIL[1]), "test accuracy (%)" if axis in axes[::3] else "")
+        axis.set_xticks((100, 10, 1, 0.2), labels=("100", "10", "1", "0.2"))
+        axis.set_title(f"{name}, n = {stats.ns(schemes)}", fontsize=10)
+    return captioned(figure, "MNIST, fc, half of the weights a round: test accuracy at early stop, mean and "
+                     "95% t interval over seeds. Each panel has its own axis. Exploratory.", axes[0])
+
+
 def doses(groups):
     """Area against gain and against kurtosis, upper range and sparse end, by magnitude and by movement."""
     methods = {"by magnitude": stats.exploring(groups, stats.HALVED),
@@ -391,8 +411,8 @@ def doses(groups):
                                            else f"{tick:g}" for tick in ticks])
             axis.set_xticks([], minor=True)
     return captioned(figure, "MNIST, fc, half of the weights a round: area under test accuracy at early "
-                     f"stop. Circle: mean and 95% t interval over n = {len(values)} seeds (dots), which are means "
-                     "where two schemes have one distribution. Exploratory.", axes[-1])
+                     f"stop. Circle: mean and 95% t interval over n = {len(values)} seeds (dots), which are "
+                     "means where two schemes have one distribution. Exploratory.", axes[-1])
 
 
 def mechanism(groups):
@@ -527,9 +547,9 @@ def diagram(groups):
 
 
 STYLES = scheme_styles(())
-STUDY = {"diagram": diagram, "tradeoff": tradeoff, "differences": differences, "heat": heat, "doses": doses,
-         "mechanism": mechanism, "dark": dark, "controls": controlled, "earlier": earlier,
-         "inputs": of_group(inputs), "inits": of_group(inits),
+STUDY = {"diagram": diagram, "tradeoff": tradeoff, "differences": differences, "heat": heat,
+         "methods": methods, "doses": doses, "mechanism": mechanism, "dark": dark, "controls": controlled,
+         "earlier": earlier, "inputs": of_group(inputs), "inits": of_group(inits),
          "examples": of_group(examples, os.environ.get("DATA_DIR", "data"))}
 
 

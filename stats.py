@@ -5,8 +5,8 @@
     python stats.py --back runs results  the other way, so that a grid goes on with what is left
 """
 import argparse
+import bz2
 import functools
-import gzip
 import itertools
 import json
 import math
@@ -29,9 +29,9 @@ Summary = namedtuple("Summary", "mean sd median n low high")    # each (L,); low
 
 
 def read(root):
-    """Every run under a folder, by name: what <root>/<name>/metrics.json or <root>/<name>.json.gz holds, and
+    """Every run under a folder, by name: what <root>/<name>/metrics.json or <root>/<name>.json.bz2 holds, and
     "name"."""
-    paths = [*Path(root).glob("*.json.gz"), *Path(root).glob("*/metrics.json")]
+    paths = [*Path(root).glob("*.json.bz2"), *Path(root).glob("*/metrics.json")]
     if not paths:
         raise SystemExit(f"No runs in {root}: make some first, as in `python prune.py --net fc`.")
     found = {run["name"]: run for run in map(read_one, paths)}
@@ -55,20 +55,20 @@ def written(run):
 def keep(runs, root):
     """Write the metrics of every run under `runs` into `root`; equal metrics give equal bytes."""
     for path in sorted(Path(runs).glob("*/metrics.json")):
-        write(Path(root, f"{path.parent.name}.json.gz"), gzip.compress(written(read_one(path)), mtime=0))
+        write(Path(root, f"{path.parent.name}.json.bz2"), bz2.compress(written(read_one(path))))
 
 
 def back(runs, root):
     """Write the metrics kept in `root` to `runs`, but where a run is already."""
-    for path in sorted(Path(root).glob("*.json.gz")):
-        there = Path(runs, path.name.removesuffix(".json.gz"), "metrics.json")
+    for path in sorted(Path(root).glob("*.json.bz2")):
+        there = Path(runs, path.name.removesuffix(".json.bz2"), "metrics.json")
         if not there.exists():
             write(there, written(read_one(path)))
 
 
 def read_one(path):
     try:
-        run = json.loads(gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_text())
+        run = json.loads(bz2.decompress(path.read_bytes()) if path.suffix == ".bz2" else path.read_text())
         crc32 = run.pop("crc32", None)      # as train.save wrote it
         if crc32 not in (None, zlib.crc32(json.dumps(run).encode())):
             raise ValueError("checksum")
@@ -79,7 +79,7 @@ def read_one(path):
         raise SystemExit(f"{path} is not a run's metrics ({error}): move its folder away and run it again.")
     if absent:
         raise SystemExit(f"{path} lacks {', '.join(sorted(absent))}: move its folder away and run it again.")
-    name = path.name.removesuffix(".json.gz") if path.suffix == ".gz" else path.parent.name
+    name = path.name.removesuffix(".json.bz2") if path.suffix == ".bz2" else path.parent.name
     return {**run, "name": name}
 
 
@@ -775,8 +775,8 @@ def shares(groups):
             at = level_near(densities, percent / 100)
             cells.append("" if at is None else spread(100 * values[np.isfinite(values[:, at]), at]))
         rows.append([init, *cells, str(len(runs))])
-    return ("Global magnitude: the share (%) of each layer's weights that remains when 6.3, 1.6 and 0.21% of all "
-            "do, mean (sd). Exploratory.",
+    return ("Global magnitude: the share (%) of each layer's weights that remains when 6.3, 1.6 and 0.21% of "
+            "all do, mean (sd). Exploratory.",
             ["scheme", *(f"{layer} at {percent}%" for layer, percent in columns), "n"], rows)
 
 
@@ -794,9 +794,10 @@ def paths(groups):
             ranks = [values.argsort(kind="stable").argsort() for values in (accuracy, linked)]
             rows.append([name, spread(accuracy), spread(linked), str(starved),
                          f"{np.corrcoef(ranks)[0, 1]:+.2f}", str(len(levels))])
-    return ("Networks of 0.21% of the weights, of the four schemes and the finalists: test accuracy (%) and the "
-            "share (%) of the remaining weights on some path from an input to an output, mean (sd over runs); "
-            "runs in which a class has no weight left; rank correlation of accuracy and share. Exploratory.",
+    return ("Networks of 0.21% of the weights, of the four schemes and the finalists: test accuracy (%) and "
+            "the share (%) of the remaining weights on some path from an input to an output, mean (sd over "
+            "runs); runs in which a class has no weight left; rank correlation of accuracy and share. "
+            "Exploratory.",
             ["method", "accuracy", "on a path", "a class without weights", "correlation", "runs"], rows)
 
 
