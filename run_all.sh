@@ -62,7 +62,10 @@ groups() {  # schemes | seeds | command
                for pruner in magnitude snip grasp synflow; do
                    echo "$SCHEMES $FINALISTS|$EXPLORE|$halves --pruner $pruner --scope global"
                done
-               echo "$SCHEMES $FINALISTS|$EXPLORE|$halves --one-shot" ;;
+               echo "$SCHEMES $FINALISTS|$EXPLORE|$halves --one-shot"
+               for pruner in snip synflow; do
+                   echo "shape_laplace shape_t4|$EXPLORE|$halves --pruner $pruner --scope global"
+               done ;;
         why)   for rewind in signs rescaled; do echo "$SCHEMES|$EXPLORE|$halves --rewind $rewind"; done
                echo "$SCHEMES input_aware|$EXPLORE|$halves --input unit"
                echo "$SCHEMES|$EXPLORE|$halves --epochs 12"
