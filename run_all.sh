@@ -6,9 +6,9 @@
 #     sbatch --array=1-N run_all.sh [GRID]          a Slurm array: task i runs line i
 #     bash run_all.sh report                        the report, its figures and slides, from results/
 #
-# GRID: quick, a tour in minutes; fc, conv, gpu, controls, screen, rates, confirm, lit, carry, why, fashion,
-# the parts of report/PROTOCOL.md; all of these but quick and gpu if none is named. controls and why read runs
-# of screen.
+# GRID: quick, a tour in minutes; fc, conv, gpu, controls, screen, rates, confirm, lit, carry, before, why,
+# fashion, the parts of report/PROTOCOL.md; all of these but quick and gpu if none is named. controls and why
+# read runs of screen.
 set -euo pipefail
 cd "${SLURM_SUBMIT_DIR:-$(dirname "$0")}"  # sbatch runs a copy of this file from elsewhere
 PYTHON=${PYTHON:-python}
@@ -24,8 +24,10 @@ CUSTOM="shape_sign shape_arcsine shape_uniform shape_trunc2 shape_normal shape_l
         xavier_normal@0.5 xavier_normal@2 xavier_normal@4"
 FINALISTS="shape_sign truncated_glorot"    # the best of CUSTOM in screen, by validation: see stats.py's table
 COMPARATOR=kaiming_uniform                 # the best of SCHEMES, likewise
+HEAVY=shape_laplace                        # of the heavy-tailed ones the best before training, likewise
 EXPLORE="0 1 2 3 4"            # seeds to look at and choose by
 CONFIRM=$(seq -s ' ' 10 29)    # seeds that the schemes are compared on
+FRESH=$(seq -s ' ' 10 19)      # the first ten of these, where ten do
 LATER=$(seq -s ' ' 30 49)      # seeds that have not been looked at when the others have
 
 halved() { echo "mnist-fc-$1-magnitude-ratefc0.5-rateout0.28-s{seed}"; }  # a run of screen
@@ -66,21 +68,24 @@ groups() {  # schemes | seeds | command
                for pruner in snip synflow; do
                    echo "shape_laplace shape_t4|$EXPLORE|$halves --pruner $pruner --scope global"
                done ;;
+        before) for pruner in snip synflow; do
+                   echo "xavier_normal xavier_uniform $HEAVY|$FRESH|$halves --pruner $pruner --scope global"
+               done ;;
         why)   for rewind in signs rescaled; do echo "$SCHEMES|$EXPLORE|$halves --rewind $rewind"; done
                echo "$SCHEMES input_aware|$EXPLORE|$halves --input unit"
                echo "$SCHEMES|$EXPLORE|$halves --epochs 12"
-               for gain in 0.25 0.5 2 4; do echo "xavier_normal@$gain|$EXPLORE|$halves --pruner movement"; done
-               echo "shape_laplace shape_t4|$EXPLORE|$halves --pruner movement"
+               gains="xavier_normal@0.25 xavier_normal@0.5 xavier_normal@2 xavier_normal@4"
+               echo "$gains shape_laplace shape_t4|$EXPLORE|$halves --pruner movement"
                for other in xavier_uniform kaiming_normal xavier_normal@4; do
                    echo "$other|$EXPLORE|$halves --masks-from $(halved xavier_normal)"
                    echo "xavier_normal|$EXPLORE|$halves --masks-from $(halved $other)"
                done ;;
-        fashion) echo "$SCHEMES $FINALISTS|$(seq -s ' ' 10 19)|$halves --data fashion_mnist" ;;
-        all)   for grid in fc screen controls rates confirm lit carry why fashion conv; do
+        fashion) echo "$SCHEMES $FINALISTS|$FRESH|$halves --data fashion_mnist" ;;
+        all)   for grid in fc screen controls rates confirm lit carry before why fashion conv; do
                    groups $grid
                done ;;
         *)     echo "run_all.sh: no grid $1; there are quick, fc, conv, gpu, controls, screen, rates," \
-                    "confirm, lit, carry, why, fashion, all" >&2; return 2 ;;
+                    "confirm, lit, carry, before, why, fashion, all" >&2; return 2 ;;
     esac
 }
 

@@ -25,7 +25,7 @@ NAN = float("nan")
 FC = SIZES["fc"]
 FULL_RATES, HALF_RATES = (0.2, 0.1), (0.5, 0.28)      # of fc's hidden layers and of its output, a round
 HALVES = {"rates": HALF_RATES, "levels": 10, "group": stats.HALVED}
-GRIDS = ("fc", "conv", "gpu", "controls", "screen", "rates", "confirm", "lit", "carry", "why", "fashion")
+GRIDS = ("fc", "conv", "gpu", "controls", "screen", "rates", "confirm", "lit", "carry", "before", "why", "fashion")
 
 
 def made(init, seed, accuracy, validation=0.0, group=stats.FULL, levels=29, rates=FULL_RATES):
@@ -921,6 +921,48 @@ def test_carried_and_why_have_the_contrasts_of_the_exploring_seeds():
         assert row[6].startswith("+0.300 [") and row[7].startswith("+0.100 [") and row[8] == "5"
 
 
+def before_training(laplace, t4, late=range(10, 16)):
+    """Runs of SNIP and SynFlow: validation scores of the heavy-tailed schemes by method, test differences."""
+    runs, noise = [], np.random.default_rng(5)
+    for method, name in enumerate(stats.BEFORE):
+        how = {**HALVES, "group": stats.METHODS[name]}
+        for seed in range(5):
+            runs += [made(init, seed, 0.0, scores[method], **how)
+                     for init, scores in (("shape_laplace", laplace), ("shape_t4", t4))]
+        for seed in late:
+            for place, init in enumerate(("xavier_normal", "xavier_uniform", "shape_laplace", "shape_t4")):
+                runs.append(made(init, seed, 80 + place + method + noise.normal(), 99.0, **how))
+    return runs
+
+
+def test_the_heavy_tailed_scheme_is_chosen_by_validation_over_both_methods():
+    for laplace, t4, chosen in (((90, 92), (91, 90), "shape_laplace"), ((90, 92), (91, 92), "shape_t4")):
+        assert stats.heavy(stats.groups(before_training(laplace, t4))) == chosen
+    lacking = [run for run in before_training((90, 92), (91, 90))
+               if run["config"]["seed"] != 3 or run["config"]["init"] != "shape_t4"]
+    assert stats.heavy(stats.groups(lacking)) is None is stats.heavy({})
+
+
+def test_shapes_before_training_are_tested_as_one_family_by_plain_flips():
+    runs = before_training((90, 92), (91, 90))
+    rows, raw = stats.before(stats.groups(runs))[2], []
+    assert [row[:2] for row in rows] == [[name, f"{init} less xavier_normal"] for name in stats.BEFORE
+                                         for init in ("xavier_uniform", "shape_laplace")]
+    for row in rows:
+        values = {run["config"]["init"]: {} for run in runs}
+        for run in runs:
+            if stats.group_name(run) == stats.METHODS[row[0]] and run["config"]["seed"] >= 10:
+                values[run["config"]["init"]][run["config"]["seed"]] = 100 * run["levels"][0]["test_acc"][1]
+        one, other = values["xavier_normal"], values[row[1].split()[0]]
+        d = [other[seed] - one[seed] for seed in one]
+        assert row[5].startswith(f"{statistics.mean(d):+.3f} [") and row[4] == "6"
+        sums = [abs(sum(sign * x for sign, x in zip(signs, d)))
+                for signs in itertools.product((1, -1), repeat=6)]
+        raw.append(sum(value >= abs(sum(d)) - 1e-9 for value in sums) / 64)
+        assert row[6] == stats.p_text(raw[-1])
+    assert [row[7] for row in rows] == [stats.p_text(p) for p in stats.holm(raw)]
+
+
 def test_doses_are_means_over_the_schemes_of_a_dose_by_seed():
     areas = {"a": {0: 1.0, 1: 2.0, 2: 9.0}, "b": {0: 3.0, 1: 6.0}, "c": {1: 7.0}, "none": {}}
     found = stats.dosed(areas, {"c": 4, "a": 0.5, "b": 0.5, "none": 1, "absent": 2, "d": 0.5})
@@ -1028,7 +1070,8 @@ def test_the_runs_of_a_study_are_made_by_a_grid(grids, name):
 @pytest.mark.parametrize("group", [*stats.METHODS.values(), *stats.VARIANTS.values()])
 def test_the_runs_of_a_method_and_a_variant_are_made_by_a_grid(grids, group):
     for init in stats.STANDARD:
-        assert sorted(grids[0].get(group, {}).get(init, ())) == [0, 1, 2, 3, 4], sorted(grids[0])
+        there = grids[0].get(group, {}).get(init, ())
+        assert {seed for seed in there if seed < 10} == {0, 1, 2, 3, 4}, sorted(grids[0])
 
 
 @pytest.mark.parametrize("group", stats.CONTROLLED.values())
@@ -1117,6 +1160,7 @@ def test_of_all_grids_every_table_has_all_its_rows(grids, whole):
     assert [row[0] for row in rows["swaps"]] == ["xavier_uniform", "kaiming_normal", "xavier_normal@4"]
     assert [row[0] for row in rows["controls"]] == list(stats.CONTROLLED)
     assert [row[1] for row in rows["lit"]] == ["100 to 1.2%", "1.2 to 0.21%"]
+    assert [row[0] for row in rows["before"]] == list(stats.BEFORE)  # two seeds choose no heavy-tailed scheme
     for table in ("endpoints", "contrasts", "pairs", "limits", "why", "swaps", "controls"):
         assert all(cell not in ("", "nan") for row in rows[table] for cell in row), table
     assert all(row[1:5] == ["97.00 (0.00)", "96.90 (0.00)", "96.80 (0.00)", "96.70 (0.00)"]

@@ -110,6 +110,12 @@ def test_the_finalists_that_the_grids_run_are_those_of_the_screen():
         assert f'FINALISTS="{" ".join(customs)}"' in script and f"COMPARATOR={comparator} " in script
 
 
+def test_the_heavy_tailed_scheme_that_the_grids_run_is_the_protocols():
+    """Once results/ holds its runs under pruning before training."""
+    chosen = stats.heavy(stats.groups(stats.read(ROOT / "results")))
+    assert not chosen or f"HEAVY={chosen} " in (ROOT / "run_all.sh").read_text()
+
+
 def test_slides_have_their_titles_and_pictures(tmp_path):
     pptx = pytest.importorskip("pptx")
     build.slides("# One\n- a\n- b\n\n# Two\n- c\n", tmp_path / "deck.pptx")
