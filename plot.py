@@ -36,7 +36,6 @@ FINE = [100, 80, 60, 50, 40, 30, 20]                                    # the sa
 KURTOSIS = {"shape_sign": 1, "shape_arcsine": 1.5, "shape_uniform": 1.8, "xavier_uniform": 1.8,
             "shape_trunc2": 2.37, "truncated_glorot": 2.37, "shape_normal": 3, "xavier_normal": 3,
             "shape_laplace": 6, "shape_t4": 12}                         # t4's is infinite: drawn at 12
-SHAPES = ("shape_sign", "xavier_uniform", "truncated_glorot", "xavier_normal", "shape_laplace", "shape_t4")
 PICKED = (1, 0.21, 0.07, 0.02)                                          # densities that have a panel each
 PICTURES = {784: (1, 28, 28), 3072: (3, 32, 32)}                        # inputs: channels, rows, columns
 CURVES = {      # figure: its panels' quantity of a level, scale, whether zoomed to the upper end, label
@@ -425,13 +424,13 @@ def shapes(groups):
     for place, (name, color) in enumerate({"magnitude, layer by layer": "#0072B2", "movement": "#56B4E9",
                                            "SNIP, global": "#D55E00", "SynFlow, global": "#009E73"}.items()):
         areas = stats.by_scheme(stats.exploring(groups, stats.METHODS[name]), (0.5, stats.TAIL[1]))
-        gaps = {init: stats.paired(areas, {"xavier_normal": -1, init: 1}) for init in SHAPES
+        gaps = {init: stats.paired(areas, {"xavier_normal": -1, init: 1}) for init in stats.SHAPES
                 if init != "xavier_normal"}
         gaps = {init: d for init, d in gaps.items() if len(d) > 1}
-        if len(gaps) == len(SHAPES) - 1:
+        if len(gaps) == len(stats.SHAPES) - 1:
             gaps["xavier_normal"] = np.zeros(len(gaps["shape_sign"]))
-            x = [KURTOSIS[init] * (0.98 + 0.013 * place) for init in SHAPES]
-            bars(axis, x, padded(gaps[init] for init in SHAPES), fmt="o-", color=color, capsize=3,
+            x = [KURTOSIS[init] * (0.98 + 0.013 * place) for init in stats.SHAPES]
+            bars(axis, x, padded(gaps[init] for init in stats.SHAPES), fmt="o-", color=color, capsize=3,
                  label=f"{name}, n = {min(map(len, gaps.values()))}")
     if not axis.lines:
         plt.close(figure)
@@ -441,8 +440,8 @@ def shapes(groups):
              ylabel="points less Xavier normal")
     axis.set_yscale("symlog", linthresh=1)
     axis.set_yticks([-10, -3, -1, 0, 1, 3], labels=["-10", "-3", "-1", "0", "1", "3"])
-    axis.set_xticks([KURTOSIS[init] for init in SHAPES], labels=[
-        f"{'inf' if init == 'shape_t4' else format(KURTOSIS[init], 'g')}\n{init}" for init in SHAPES],
+    axis.set_xticks([KURTOSIS[init] for init in stats.SHAPES], labels=[
+        f"{'inf' if init == 'shape_t4' else format(KURTOSIS[init], 'g')}\n{init}" for init in stats.SHAPES],
         fontsize=8)
     axis.set_xticks([], minor=True)
     return captioned(figure, "MNIST, fc, half of the weights a round: area under test accuracy at early stop "

@@ -8,7 +8,7 @@
 #
 # GRID: quick, a tour in minutes; fc, conv, gpu, controls, screen, rates, confirm, lit, carry, before, why,
 # fashion, the parts of report/PROTOCOL.md; all of these but quick and gpu if none is named. controls and why
-# read runs of screen.
+# read runs of screen and carry.
 set -euo pipefail
 cd "${SLURM_SUBMIT_DIR:-$(dirname "$0")}"  # sbatch runs a copy of this file from elsewhere
 PYTHON=${PYTHON:-python}
@@ -30,7 +30,7 @@ CONFIRM=$(seq -s ' ' 10 29)    # seeds that the schemes are compared on
 FRESH=$(seq -s ' ' 10 19)      # the first ten of these, where ten do
 LATER=$(seq -s ' ' 30 49)      # seeds that have not been looked at when the others have
 
-halved() { echo "mnist-fc-$1-magnitude-ratefc0.5-rateout0.28-s{seed}"; }  # a run of screen
+halved() { echo "mnist-fc-$1-${2:-magnitude}-ratefc0.5-rateout0.28-s{seed}"; }  # a run of screen or carry
 
 groups() {  # schemes | seeds | command
     local fc="prune.py --net fc" halves="prune.py --net fc $HALVES"
@@ -79,6 +79,10 @@ groups() {  # schemes | seeds | command
                for other in xavier_uniform kaiming_normal xavier_normal@4; do
                    echo "$other|$EXPLORE|$halves --masks-from $(halved xavier_normal)"
                    echo "xavier_normal|$EXPLORE|$halves --masks-from $(halved $other)"
+               done
+               for how in snip-global synflow-global; do
+                   echo "xavier_uniform|$EXPLORE|$halves --masks-from $(halved xavier_normal $how)"
+                   echo "xavier_normal|$EXPLORE|$halves --masks-from $(halved xavier_uniform $how)"
                done ;;
         fashion) echo "$SCHEMES $FINALISTS|$FRESH|$halves --data fashion_mnist" ;;
         all)   for grid in fc screen controls rates confirm lit carry before why fashion conv; do

@@ -501,6 +501,10 @@ METHODS = {"magnitude, layer by layer": HALVED, "magnitude, global": f"{FULL}-gl
                                                                                       "SynFlow")}}
 BEFORE = ("SNIP, global", "SynFlow, global")                    # METHODS that the shapes are tested under
 HEAVY = ("shape_laplace", "shape_t4")
+SHAPES = ("shape_sign", "xavier_uniform", "truncated_glorot", "xavier_normal", *HEAVY)  # by kurtosis
+SWAPS = [*(("magnitude, layer by layer", other) for other in ("xavier_uniform", "kaiming_normal",
+                                                              "xavier_normal@4")),
+         *((name, "xavier_uniform") for name in BEFORE)]        # whose masks, and against xavier_normal
 PIXELS = Path(__file__).parent / "report" / "pixels.json"       # by how many images a pixel is lit
 RARE = 0.001                                                    # of them: less is rarely lit
 UNITS = 0.006                                                   # the least density of `filters`, but for one
@@ -792,6 +796,23 @@ def before(groups):
              "sign-flip p", "Holm p"], rows)
 
 
+def used(groups):
+    quantities = (lambda level: 100 * early_test_acc(level), lambda level: np.count_nonzero(level["inputs"]),
+                  lambda level: 300 - diagnostic("layers", "fc1", "no_way_in")(level))
+    rows = []
+    for name in (*BEFORE, "magnitude, layer by layer"):
+        schemes = exploring(groups, METHODS[name])
+        for init in filter(schemes.get, SHAPES):
+            levels = [level for run in schemes[init] for level in run["levels"]
+                      if level_near([density(level)], 0.0082) is not None and level.get("diagnostics")]
+            if levels:
+                cells = [spread(map(quantity, levels)) for quantity in quantities]
+                rows.append([name, init, *cells, str(len(levels))])
+    return ("Networks of 0.82% of the weights by the shape of their initial weights, from light to heavy "
+            "tails: test accuracy (%), pixels with a weight of 784, units of the first layer with a weight "
+            "of 300, mean (sd). Exploratory.", ["method", "scheme", "accuracy", "pixels", "units", "n"], rows)
+
+
 def shares(groups):
     schemes, rows = exploring(groups, METHODS["magnitude, global"]), []
     layers = next((runs[0]["levels"][0]["size"] for runs in schemes.values()), ())
@@ -843,23 +864,24 @@ def why(groups):
 
 
 def swaps(groups):
-    rows, base = [], exploring(groups, HALVED)
-    for other in ("xavier_uniform", "kaiming_normal", "xavier_normal@4"):
+    rows, one = [], "xavier_normal"
+    for name, other in SWAPS:
         crossed = {}
-        for masks, values in ((a, b) for a in ("xavier_normal", other) for b in ("xavier_normal", other)):
-            group = f"{FULL}-from-{FULL.replace('-magnitude', '')}-{masks}-magnitude{HALF}{HALF}"
-            schemes = base if masks == values else exploring(groups, group)
-            crossed[masks, values] = areas(schemes.get(values, []), *TAIL)
-        one = "xavier_normal"
+        for masks, values in itertools.product((one, other), repeat=2):
+            group = METHODS[name]
+            if masks != values:
+                donor = group.replace("mnist-fc-", f"mnist-fc-{masks}-", 1)
+                group = f"{FULL}-from-{donor}{HALF}"
+            crossed[masks, values] = areas(exploring(groups, group).get(values, []), *TAIL)
         if all(crossed.values()):
-            rows.append([other, *(spread(cell.values()) for cell in crossed.values()),
+            rows.append([name, other, *(spread(cell.values()) for cell in crossed.values()),
                          signed(paired(crossed, {(other, one): 1, (one, one): -1})),
                          signed(paired(crossed, {(one, other): 1, (one, one): -1})),
                          str(min(map(len, crossed.values())))])
     return (f"Masks of one scheme with the initial values of another: area under test accuracy, "
             f"{span(TAIL)}. Exploratory.",
-            ["B (A is xavier_normal)", "masks A, values A", "masks A, values B", "masks B, values A",
-             "masks B, values B", "masks B less A", "values B less A", "n"], rows)
+            ["masks by", "B (A is xavier_normal)", "masks A, values A", "masks A, values B",
+             "masks B, values A", "masks B, values B", "masks B less A", "values B less A", "n"], rows)
 
 
 CONTROLLED = {"ticket": FULL, "another draw, the ticket's masks": f"{FULL}-reinit",
@@ -982,7 +1004,7 @@ def calibrations(groups):
 
 VERDICTS = {"endpoints": endpoints, "contrasts": contrasts, "pairs": pairs, "accuracies": accuracies,
             "limits": limits, "stops": stops, "screen": screen, "rates": rates, "confirmed": confirmed,
-            "carried": carried, "before": before, "shares": shares, "paths": paths, "why": why,
+            "carried": carried, "before": before, "used": used, "shares": shares, "paths": paths, "why": why,
             "swaps": swaps, "controls": controls, "survival": survival, "dark": dark, "lit": lit,
             "calibrations": calibrations}
 

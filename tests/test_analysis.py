@@ -25,7 +25,8 @@ NAN = float("nan")
 FC = SIZES["fc"]
 FULL_RATES, HALF_RATES = (0.2, 0.1), (0.5, 0.28)      # of fc's hidden layers and of its output, a round
 HALVES = {"rates": HALF_RATES, "levels": 10, "group": stats.HALVED}
-GRIDS = ("fc", "conv", "gpu", "controls", "screen", "rates", "confirm", "lit", "carry", "before", "why", "fashion")
+GRIDS = ("fc", "conv", "gpu", "controls", "screen", "rates", "confirm", "lit", "carry", "before", "why",
+         "fashion")
 
 
 def made(init, seed, accuracy, validation=0.0, group=stats.FULL, levels=29, rates=FULL_RATES):
@@ -880,22 +881,25 @@ def test_a_run_that_diverges_when_dense_and_then_collapses_is_counted():
 def test_swaps_put_masks_and_values_where_they_belong():
     """Masks of B give +2, values of B +0.5; the cells are A-A, A-B, B-A, B-B."""
     runs = []
-    for other in ("xavier_uniform", "xavier_normal@4"):
+    for how, other in (("magnitude", "xavier_uniform"), ("magnitude", "xavier_normal@4"),
+                       ("snip-global", "xavier_uniform")):
         for masks, values in itertools.product(("xavier_normal", other), repeat=2):
-            group = stats.HALVED
+            group = f"mnist-fc-{how}{stats.HALF}"
             if masks != values:
-                donor = f"mnist-fc-{masks}-magnitude{stats.HALF}"
+                donor = f"mnist-fc-{masks}-{how}{stats.HALF}"
                 group = f"mnist-fc-magnitude-from-{donor}{stats.HALF}"
             for seed in (0, 1, 2, 10):
                 points = 90 + 2 * (masks == other) + 0.5 * (values == other) + seed
                 if masks == values == "xavier_normal" and other != "xavier_uniform":
-                    continue
+                    continue    # as for the first
                 runs.append(made(values, seed, points, **{**HALVES, "group": group}))
     rows = stats.swaps(stats.groups(runs))[2]
-    assert [row[0] for row in rows] == ["xavier_uniform", "xavier_normal@4"]
+    assert [tuple(row[:2]) for row in rows] == [
+        ("magnitude, layer by layer", "xavier_uniform"), ("magnitude, layer by layer", "xavier_normal@4"),
+        ("SNIP, global", "xavier_uniform")]
     for row in rows:
-        assert row[1:5] == ["91.00 (1.00)", "91.50 (1.00)", "93.00 (1.00)", "93.50 (1.00)"]
-        assert row[5].startswith("+2.000 [") and row[6].startswith("+0.500 [") and row[7] == "3"
+        assert row[2:6] == ["91.00 (1.00)", "91.50 (1.00)", "93.00 (1.00)", "93.50 (1.00)"]
+        assert row[6].startswith("+2.000 [") and row[7].startswith("+0.500 [") and row[8] == "3"
 
 
 def test_carried_and_why_have_the_contrasts_of_the_exploring_seeds():
@@ -979,6 +983,20 @@ def test_shares_are_of_each_layer_under_the_global_ranking():
     assert len(rows) == 1 and row["n"] == "2" and row["fc1 at 6.3%"] == "6.25 (0.00)"
     assert row["fc2 at 6.3%"] == f"{(6.25 + 6) / 2:.2f} ({0.25 / math.sqrt(2):.2f})"
     assert row["out at 6.3%"] == f"{(26.9 + 30) / 2:.2f} ({3.1 / math.sqrt(2):.2f})"
+
+
+def test_pixels_and_units_in_use_by_hand():
+    """At one density alone; a run without diagnostics does not count."""
+    runs, synflow = [], {**HALVES, "group": stats.METHODS["SynFlow, global"]}
+    for seed, (pixels, idle) in enumerate(((3, 292), (5, 288))):
+        run = made("xavier_normal", seed, 90.0 + 2 * seed, **synflow)
+        for level in run["levels"]:
+            level["inputs"] = [7] * (pixels if level["level"] == 7 else 700) + [0] * 9
+            level["diagnostics"] = {"layers": {"fc1": {"no_way_in": idle if level["level"] == 7 else 0}}}
+        runs.append(run)
+    runs += [made("xavier_uniform", 0, 90.0, **synflow), made("orthogonal", 0, 90.0, **synflow)]
+    assert stats.used(stats.groups(runs))[2] == [
+        ["SynFlow, global", "xavier_normal", "91.00 (1.41)", "4.00 (1.41)", "10.00 (2.83)", "2"]]
 
 
 def test_paths_by_hand():
@@ -1157,7 +1175,7 @@ def test_of_all_grids_every_table_has_all_its_rows(grids, whole):
     assert {row[0] for row in rows["screen"]} == set(grids[0][stats.HALVED])
     assert [row[0] for row in rows["carried"]] == list(stats.METHODS)
     assert [row[0] for row in rows["why"]] == [name for name in stats.VARIANTS for _ in range(2)]
-    assert [row[0] for row in rows["swaps"]] == ["xavier_uniform", "kaiming_normal", "xavier_normal@4"]
+    assert [(row[0], row[1]) for row in rows["swaps"]] == stats.SWAPS
     assert [row[0] for row in rows["controls"]] == list(stats.CONTROLLED)
     assert [row[1] for row in rows["lit"]] == ["100 to 1.2%", "1.2 to 0.21%"]
     assert [row[0] for row in rows["before"]] == list(stats.BEFORE)  # two seeds choose no heavy-tailed scheme
