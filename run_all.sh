@@ -24,7 +24,7 @@ CUSTOM="shape_sign shape_arcsine shape_uniform shape_trunc2 shape_normal shape_l
         xavier_normal@0.5 xavier_normal@2 xavier_normal@4"
 FINALISTS="shape_sign truncated_glorot"    # the best of CUSTOM in screen, by validation: see stats.py's table
 COMPARATOR=kaiming_uniform                 # the best of SCHEMES, likewise
-HEAVY=shape_laplace                        # of the heavy-tailed ones the best before training, likewise
+HEAVY=shape_t4                             # of the heavy-tailed ones the best before training, likewise
 EXPLORE="0 1 2 3 4"            # seeds to look at and choose by
 CONFIRM=$(seq -s ' ' 10 29)    # seeds that the schemes are compared on
 FRESH=$(seq -s ' ' 10 19)      # the first ten of these, where ten do
