@@ -88,7 +88,9 @@ def values(groups):
     for name, what, percent, *_, difference, n in stats.survival(groups)[2]:
         place = list(stats.SURVIVAL).index(what) + 1
         found[f"survival.{SHORT.get(name, name)}.{place}.{percent}"] = f"{difference} (n = {n})"
-    return found | chosen(groups) | explored(groups) | shadowed(groups) | dark(groups) | controlled(groups)
+    for more in (chosen, explored, before, shadowed, dark, controlled):
+        found |= more(groups)
+    return found
 
 
 def chosen(groups):
@@ -106,7 +108,7 @@ def chosen(groups):
 def explored(groups):
     """{screen.<scheme>, rates.<rate>.<scheme>, carried.<method>.<contrast, or finalist.1>,
     why.<change>.<range>.<contrast>, and less Xavier normal at the sparse end tail.<scheme>, under movement
-    movement.<scheme>, of pixels in [0, 1] unit.<scheme>}"""
+    movement.<scheme>, of pixels in [0, 1] unit.<scheme>, from 50 to 0.2% method.<method>.<scheme>}"""
     found = [(f"screen.{row[0]}", row[2], row[-1]) for row in stats.screen(groups)[2]]
     for name, group in (("tail", stats.HALVED), ("movement", stats.METHODS["movement"]),
                         ("unit", stats.VARIANTS["pixels in [0, 1]"])):
@@ -120,6 +122,18 @@ def explored(groups):
         differences = [cell for label, cell in zip(head, row) if " less " in label]
         for key, cell in zip(("scale", "shape", "finalist.1", "finalist.2"), differences):
             found.append((f"carried.{slug(row[0])}.{key}", cell, row[-1]))
+    tails = [stats.by_scheme(stats.exploring(groups, stats.METHODS[name]), stats.TAIL)
+             for name in ("magnitude, layer by layer", "movement")]
+    for init in (tails[0].keys() & tails[1].keys()) - {"xavier_normal"}:
+        both = {(init, place): areas.get(init, {}) for place, areas in enumerate(tails)} | {
+            ("xavier_normal", place): areas.get("xavier_normal", {}) for place, areas in enumerate(tails)}
+        d = stats.paired(both, {(init, 0): 1, ("xavier_normal", 0): -1, (init, 1): -1, ("xavier_normal", 1): 1})
+        found.append((f"rather.{init}", stats.signed(d), str(len(d))))
+    for name, group in stats.METHODS.items():
+        areas = stats.by_scheme(stats.exploring(groups, group), (0.5, stats.TAIL[1]))
+        for init in areas.keys() - {"xavier_normal"}:
+            d = stats.paired(areas, {"xavier_normal": -1, init: 1})
+            found.append((f"method.{slug(name)}.{init}", stats.signed(d), str(len(d))))
     places = Counter()
     for row in stats.why(groups)[2]:
         places[row[0]] += 1
@@ -137,6 +151,16 @@ def shadowed(groups):
             at = stats.level_near(densities, 0.0625)
             if at is not None:
                 found[f"shadow.{name}.{init}"] = f"{stats.spread(100 * values[:, at])}%"
+    return found
+
+
+def before(groups):
+    """{before.<method>.<place>: the tests of pruning before training, in the order of their table}"""
+    found, places = {}, Counter()
+    for name, _, _, _, n, difference, own, p in stats.before(groups)[2]:
+        places[name] += 1
+        found[f"before.{slug(name)}.{places[name]}"] = (
+            f"{difference} points (n = {n}, sign-flip p {own}, Holm {p})")
     return found
 
 
