@@ -107,12 +107,15 @@ def chosen(groups):
 
 def explored(groups):
     """{screen.<scheme>, rates.<rate>.<scheme>, carried.<method>.<contrast, or finalist.1>,
-    why.<change>.<range>.<contrast>, and less Xavier normal at the sparse end tail.<scheme>, under movement
-    movement.<scheme>, of pixels in [0, 1] unit.<scheme>, from 50 to 0.2% method.<method>.<scheme>}"""
+    why.<change>.<range>.<contrast>}, and less Xavier normal {tail.<scheme>, under movement movement.<scheme>,
+    tail less movement rather.<scheme>, of pixels in [0, 1] unit.<scheme>: the sparse end; upper.<scheme>,
+    upper-movement.<scheme>: down to it; method.<method>.<scheme>: from 50 to 0.2%}"""
     found = [(f"screen.{row[0]}", row[2], row[-1]) for row in stats.screen(groups)[2]]
-    for name, group in (("tail", stats.HALVED), ("movement", stats.METHODS["movement"]),
-                        ("unit", stats.VARIANTS["pixels in [0, 1]"])):
-        areas = stats.by_scheme(stats.exploring(groups, group), stats.TAIL)
+    upper, moved = (1, stats.TAIL[0]), stats.METHODS["movement"]
+    for name, group, bounds in (("tail", stats.HALVED, stats.TAIL), ("upper", stats.HALVED, upper),
+                                ("movement", moved, stats.TAIL), ("upper-movement", moved, upper),
+                                ("unit", stats.VARIANTS["pixels in [0, 1]"], stats.TAIL)):
+        areas = stats.by_scheme(stats.exploring(groups, group), bounds)
         for init in areas.keys() - {"xavier_normal"}:
             d = stats.paired(areas, {"xavier_normal": -1, init: 1})
             found.append((f"{name}.{init}", stats.signed(d), str(len(d))))
