@@ -341,9 +341,8 @@ def intervals(axis, rows, margin):
 def heat(groups):
     """Scheme by pruning method: area under accuracy, coloured by its difference from the row's mean."""
     rows = {}
-    for name, group in stats.METHODS.items():
-        bounds = (0.5, stats.UNITS if name == "filters" else stats.TAIL[1])
-        found = stats.by_scheme(stats.exploring(groups, group), bounds)
+    for name in stats.METHODS:
+        found = stats.under(groups, name)
         if all(found.get(init) for init in stats.STANDARD):
             rows[name] = {init: np.mean(list(seeds.values())) for init, seeds in found.items() if seeds}
     if not rows:
@@ -423,7 +422,7 @@ def shapes(groups):
     figure, (axis,) = panels(1, 1, 8.5, 4.5)
     for place, (name, color) in enumerate({"magnitude, layer by layer": "#0072B2", "movement": "#56B4E9",
                                            "SNIP, global": "#D55E00", "SynFlow, global": "#009E73"}.items()):
-        areas = stats.by_scheme(stats.exploring(groups, stats.METHODS[name]), (0.5, stats.TAIL[1]))
+        areas = stats.under(groups, name)
         gaps = {init: stats.paired(areas, {"xavier_normal": -1, init: 1}) for init in stats.SHAPES
                 if init != "xavier_normal"}
         gaps = {init: d for init, d in gaps.items() if len(d) > 1}

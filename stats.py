@@ -755,24 +755,31 @@ def confirmed(groups):
              "equivalence p (margin)"], rows)
 
 
+def under(groups, name, seeds=exploring, quantity=None):
+    """{scheme: {seed: area}} under a row of METHODS, from half of the weights to the least density."""
+    bounds = (0.5, UNITS if name == "filters" else TAIL[1])
+    return by_scheme(seeds(groups, METHODS[name]), bounds, quantity)
+
+
 def carried(groups):
     customs, comparator = finalists(groups)
     against = {f"{init} less {comparator}": {init: 1, comparator: -1} for init in customs}
     differences, rows = {**dict(list(CONTRASTS.items())[:2]), **against}, []
-    for name, group in METHODS.items():
-        found = by_scheme(exploring(groups, group), (0.5, UNITS if name == "filters" else TAIL[1]))
+    for name in METHODS:
+        found = under(groups, name)
         if any(found.values()):
-            rows.append([name, *(spread(found.get(init, {}).values()) for init in (*STANDARD, *customs)),
+            means = [np.mean(list(found[init].values())) for init in STANDARD if found.get(init)]
+            rows.append([name, f"{np.mean(means):.2f}" if means else "",
                          *(signed(paired(found, weights)) for weights in differences.values()),
                          str(min((len(found[init]) for init in STANDARD if found.get(init)), default=0))])
-    return ("Under other pruning methods: area under test accuracy from 50 to 0.2% (filters 0.6%), mean "
-            "(sd), the contrasts and the finalists against the best standard scheme, with t intervals. "
-            "Exploratory.", ["method", *STANDARD, *customs, *differences, "n"], rows)
+    return ("Under other pruning methods: area under test accuracy from 50 to 0.2% (filters 0.6%), mean of "
+            "the four schemes, the contrasts and the finalists against the best standard scheme, with t "
+            "intervals. Exploratory.", ["method", "mean", *differences, "n"], rows)
 
 
 def heavy(groups):
     """The heavy-tailed scheme for pruning before training, by the protocol's rule; None as yet."""
-    found = [by_scheme(exploring(groups, METHODS[name]), (0.5, TAIL[1]), early_val_acc) for name in BEFORE]
+    found = [under(groups, name, quantity=early_val_acc) for name in BEFORE]
     scores = {init: np.mean([np.mean(list(areas[init].values())) for areas in found]) for init in HEAVY
               if all(len(areas.get(init, {})) >= SCREEN for areas in found)}
     return max(scores, key=scores.get) if len(scores) == len(HEAVY) else None
@@ -781,7 +788,7 @@ def heavy(groups):
 def before(groups):
     chosen, cases = heavy(groups), []
     for name in BEFORE:
-        areas = by_scheme(confirming(groups, METHODS[name]), (0.5, TAIL[1]))
+        areas = under(groups, name, confirming)
         for init in filter(None, ("xavier_uniform", chosen)):
             d = paired(areas, {init: 1, "xavier_normal": -1})
             if len(d) > 1:

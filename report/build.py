@@ -26,8 +26,10 @@ import train  # noqa: E402
 
 MARK = re.compile(r"<<(table|figure|ref|value) ([\w.@-]+)(?:: ([^>]*))?>>")
 ANSWER = re.compile("(<!-- answer -->).*?(<!-- /answer -->)", re.S)  # in the README
-STYLE = ("body{max-width:52em;font:10.5pt/1.4 sans-serif}table{font-size:8pt;border-collapse:collapse}"
-         "td,th{border-bottom:1px solid #ddd;padding:2px 5px}img{max-width:100%;max-height:34em}")
+STYLE = ("@page{size:A4;margin:14mm}html body{max-width:none;padding:0;font:9.5pt/1.35 sans-serif}"
+         "table{font-size:7pt;border-collapse:collapse}td,th{border-bottom:1px solid #ddd;padding:1px 4px}"
+         "td code{overflow-wrap:anywhere}img{max-width:100%;max-height:27em}"
+         "img[src*=mechanism],img[src*=methods]{max-height:42em}")
 SHORT = {"LeNet-300-100, MNIST": "mnist", "LeNet-300-100, Fashion-MNIST": "fashion",
          "Conv-2, CIFAR-10": "conv2"}
 
@@ -128,12 +130,13 @@ def explored(groups):
     tails = [stats.by_scheme(stats.exploring(groups, stats.METHODS[name]), stats.TAIL)
              for name in ("magnitude, layer by layer", "movement")]
     for init in (tails[0].keys() & tails[1].keys()) - {"xavier_normal"}:
-        both = {(init, place): areas.get(init, {}) for place, areas in enumerate(tails)} | {
-            ("xavier_normal", place): areas.get("xavier_normal", {}) for place, areas in enumerate(tails)}
-        d = stats.paired(both, {(init, 0): 1, ("xavier_normal", 0): -1, (init, 1): -1, ("xavier_normal", 1): 1})
+        both = {(name, place): areas.get(name, {}) for place, areas in enumerate(tails)
+                for name in (init, "xavier_normal")}
+        d = stats.paired(both, {(init, 0): 1, ("xavier_normal", 0): -1,
+                                (init, 1): -1, ("xavier_normal", 1): 1})
         found.append((f"rather.{init}", stats.signed(d), str(len(d))))
-    for name, group in stats.METHODS.items():
-        areas = stats.by_scheme(stats.exploring(groups, group), (0.5, stats.TAIL[1]))
+    for name in stats.METHODS:
+        areas = stats.under(groups, name)
         for init in areas.keys() - {"xavier_normal"}:
             d = stats.paired(areas, {"xavier_normal": -1, init: 1})
             found.append((f"method.{slug(name)}.{init}", stats.signed(d), str(len(d))))

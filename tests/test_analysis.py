@@ -916,7 +916,9 @@ def test_carried_and_why_have_the_contrasts_of_the_exploring_seeds():
         scale, shape = list(stats.CONTRASTS)[:2]
         assert rows[name][scale].startswith("+0.300 [") and rows[name][shape].startswith("+0.100 [")
         assert rows[name]["n"] == "5" and rows[name]["xavier_normal@0.5 less xavier_uniform"] == ""
-    assert [rows[name]["orthogonal"] for name in ("movement", "SNIP, layer by layer")] == ["", "70.00 (0.00)"]
+    plain = [100 * run["levels"][0]["test_acc"][1] for run in runs if run["config"]["init"] in stats.STANDARD
+             and run["config"]["pruner"] == "snip"]     # five seeds of each, and all levels alike
+    assert rows["SNIP, layer by layer"]["mean"] == f"{statistics.mean(plain):.2f}"
     gap = 70.0 - (standard[0] + standard[1]) / 2
     assert rows["SNIP, layer by layer"]["orthogonal less xavier_uniform"].startswith(f"{gap:+.3f} [")
     why = [row for row in stats.why(stats.groups(runs))[2] if row[0] == "pruned by movement"]
@@ -1181,8 +1183,7 @@ def test_of_all_grids_every_table_has_all_its_rows(grids, whole):
     assert [row[0] for row in rows["before"]] == list(stats.BEFORE)  # two seeds choose no heavy-tailed scheme
     for table in ("endpoints", "contrasts", "pairs", "limits", "why", "swaps", "controls"):
         assert all(cell not in ("", "nan") for row in rows[table] for cell in row), table
-    assert all(row[1:5] == ["97.00 (0.00)", "96.90 (0.00)", "96.80 (0.00)", "96.70 (0.00)"]
-               for row in rows["carried"])
+    assert all(row[1] == "96.85" for row in rows["carried"])  # 97, 96.9, 96.8 and 96.7
 
 
 # ---- all tables of little or nothing
