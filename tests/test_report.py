@@ -9,6 +9,7 @@ import sys
 
 import pytest
 from conftest import REAL, ROOT
+from test_analysis import made
 from test_stats import fake
 
 sys.path.insert(0, str(ROOT / "report"))
@@ -114,6 +115,23 @@ def test_the_heavy_tailed_scheme_that_the_grids_run_is_the_protocols():
     """Once results/ holds its runs under pruning before training."""
     chosen = stats.heavy(stats.groups(stats.read(ROOT / "results")))
     assert not chosen or f"HEAVY={chosen} " in (ROOT / "run_all.sh").read_text()
+
+
+def test_the_report_s_own_differences_by_hand():
+    """Of accuracies that are one for all levels, an area is that accuracy."""
+    runs, points = [], {}
+    for method, name in enumerate(("magnitude, layer by layer", "movement")):
+        for place, init in enumerate(("xavier_normal", "shape_t4")):
+            for seed in range(3):
+                points[method, place, seed] = 90 + method + 3 * place * (1 + method) + seed * (1 + 2 * place)
+                runs.append(made(init, seed, points[method, place, seed], group=stats.METHODS[name],
+                                 levels=10, rates=(0.5, 0.28)))
+    gaps = [[points[method, 1, seed] - points[method, 0, seed] for seed in range(3)] for method in (0, 1)]
+    found = build.explored(stats.groups(runs))
+    for name, d in {"tail": gaps[0], "upper": gaps[0], "movement": gaps[1], "upper-movement": gaps[1],
+                    "method.movement": gaps[1], "rather": [a - b for a, b in zip(*gaps)]}.items():
+        assert found[f"{name}.shape_t4"].startswith(f"{sum(d) / 3:+.3f} [") and "(n = 3)" in found[
+            f"{name}.shape_t4"], name
 
 
 def test_slides_have_their_titles_and_pictures(tmp_path):
