@@ -165,8 +165,9 @@ def before(groups):
     found, places = {}, Counter()
     for name, _, _, _, n, difference, own, p in stats.before(groups)[2]:
         places[name] += 1
-        found[f"before.{slug(name)}.{places[name]}"] = (
-            f"{difference} points (n = {n}, sign-flip p {own}, Holm {p})")
+        key = f"before.{slug(name)}.{places[name]}"
+        found[key] = f"{difference} points (n = {n}, sign-flip p {own}, Holm {p})"
+        found |= {f"{key}.short": f"{difference} points (Holm p {p})", "before.n": n}
     return found
 
 
