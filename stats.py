@@ -847,14 +847,11 @@ def paths(groups):
             linked = np.array([100 * level["diagnostics"]["effective_density"] / density(level)
                                for level in levels])
             starved = sum(level["diagnostics"]["least_class_inputs"] == 0 for level in levels)
-            ranks = [values.argsort(kind="stable").argsort() for values in (accuracy, linked)]
-            rows.append([name, spread(accuracy), spread(linked), str(starved),
-                         f"{np.corrcoef(ranks)[0, 1]:+.2f}", str(len(levels))])
+            rows.append([name, spread(accuracy), spread(linked), str(starved), str(len(levels))])
     return ("Networks of 0.21% of the weights, of the four schemes and the finalists: test accuracy (%) and "
             "the share (%) of the remaining weights on some path from an input to an output, mean (sd over "
-            "runs); runs in which a class has no weight left; rank correlation of accuracy and share. "
-            "Exploratory.",
-            ["method", "accuracy", "on a path", "a class without weights", "correlation", "runs"], rows)
+            "runs); runs in which a class has no weight left. Exploratory.",
+            ["method", "accuracy", "on a path", "a class without weights", "runs"], rows)
 
 
 def why(groups):

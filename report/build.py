@@ -111,7 +111,8 @@ def explored(groups):
     """{screen.<scheme>, rates.<rate>.<scheme>, carried.<method>.<contrast, or finalist.1>,
     why.<change>.<range>.<contrast>}, and less Xavier normal {tail.<scheme>, under movement movement.<scheme>,
     tail less movement rather.<scheme>, of pixels in [0, 1] unit.<scheme>: the sparse end; upper.<scheme>,
-    upper-movement.<scheme>: down to it; method.<method>.<scheme>: from 50 to 0.2%}"""
+    upper-movement.<scheme>: down to it; method.<method>.<scheme>: from 50 to 0.2%;
+    swaps.<method>.<scheme>.masks, values: the sparse end}"""
     found = [(f"screen.{row[0]}", row[2], row[-1]) for row in stats.screen(groups)[2]]
     upper, moved = (1, stats.TAIL[0]), stats.METHODS["movement"]
     for name, group, bounds in (("tail", stats.HALVED, stats.TAIL), ("upper", stats.HALVED, upper),
@@ -127,6 +128,9 @@ def explored(groups):
         differences = [cell for label, cell in zip(head, row) if " less " in label]
         for key, cell in zip(("scale", "shape", "finalist.1", "finalist.2"), differences):
             found.append((f"carried.{slug(row[0])}.{key}", cell, row[-1]))
+    for how, other, *_, masks, own, n in stats.swaps(groups)[2]:
+        key = f"swaps.{slug(how)}.{other}"
+        found += [(f"{key}.masks", masks, n), (f"{key}.values", own, n)]
     tails = [stats.by_scheme(stats.exploring(groups, stats.METHODS[name]), stats.TAIL)
              for name in ("magnitude, layer by layer", "movement")]
     for init in (tails[0].keys() & tails[1].keys()) - {"xavier_normal"}:
