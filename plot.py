@@ -358,7 +358,7 @@ def heat(groups):
         if np.isfinite(value):
             gap = gaps[row, column]
             axis.text(column, row, f"{value:.2f}\n{gap:+.2f}", ha="center", va="center", fontsize=9,
-                      color="white" if abs(gap) > 3 else "black")
+                      color="white" if abs(gap) > 1 else "black")
     axis.set(xticks=range(len(inits)), yticks=range(len(rows)), yticklabels=list(rows))
     axis.set_xticklabels(inits, rotation=20, ha="right")
     axis.grid(False)
