@@ -390,9 +390,9 @@ def methods(groups):
 
 def doses(groups):
     """Area against gain and against kurtosis, upper range and sparse end, by magnitude and by movement."""
-    methods = {"by magnitude": stats.exploring(groups, stats.HALVED),
-               "by movement": stats.exploring(groups, stats.METHODS["movement"])}
-    inits = set().union(*methods.values())
+    ways = {"by magnitude": stats.exploring(groups, stats.HALVED),
+            "by movement": stats.exploring(groups, stats.METHODS["movement"])}
+    inits = set().union(*ways.values())
     gains = {"xavier_normal": 1, **{init: float(init.split("@")[1]) for init in inits if "@" in init}}
     if len(gains) == 1 or not set(KURTOSIS) & inits:
         return None
@@ -400,7 +400,7 @@ def doses(groups):
     for index, (dose, label) in enumerate(((gains, "gain on Xavier normal's weights"),
                                            (KURTOSIS, "kurtosis of the weights, at Xavier's variance"))):
         for axis, bounds in zip(axes[index::2], [(1, stats.TAIL[0]), stats.TAIL]):
-            for colour, shift, (name, schemes) in zip(("#0072B2", "#D55E00"), (0.98, 1.02), methods.items()):
+            for colour, shift, (name, schemes) in zip(("#0072B2", "#D55E00"), (0.98, 1.02), ways.items()):
                 found = stats.dosed(stats.by_scheme(schemes, bounds), dose)
                 if len(found) > 1:
                     values = padded(found.values())

@@ -117,6 +117,31 @@ def test_the_heavy_tailed_scheme_that_the_grids_run_is_the_protocols():
     assert not chosen or f"HEAVY={chosen} " in (ROOT / "run_all.sh").read_text()
 
 
+def test_what_the_text_says_in_words_of_pruning_before_training_is_so():
+    text = (ROOT / "report" / "text.md").read_text().replace("\n", " ")
+    groups = stats.groups(stats.read(ROOT / "results"))
+    chosen = stats.heavy(groups)
+    assert chosen == "shape_t4" and "Student's t, the heavy-tailed scheme with the higher validation" in text
+    assert "All four have the predicted sign, in each of the ten seeds." in text
+    for name in stats.BEFORE:
+        areas = stats.under(groups, name, stats.confirming)
+        lower, higher = (stats.paired(areas, {init: 1, "xavier_normal": -1})
+                         for init in ("xavier_uniform", chosen))
+        assert len(lower) == len(higher) == 10 and (lower < 0).all() and (higher > 0).all()
+    units = {tuple(row[:2]): float(row[4].split()[0]) for row in stats.used(groups)[2]}
+    assert units["SynFlow, global", "shape_sign"] == 2 and "SynFlow two of 300 with signs" in text
+    synflow = [units["SynFlow, global", init] for init in stats.SHAPES]
+    assert synflow == sorted(synflow) and "and more with each heavier shape" in text
+    graspers = stats.exploring(groups, stats.METHODS["GraSP, global"])
+    ends = {init: stats.matrix(runs, stats.early_test_acc)[1].mean(0)[-2:] for init, runs in graspers.items()}
+    assert max(last for _, last in ends.values()) < 0.14
+    assert max(ends[init][0] for init in ends if "uniform" in init) < 0.14
+    assert "at 0.21% with every scheme, and with uniform weights from 0.4% on" in text
+    layerwise = [sum(map(len, groups[f"mnist-fc-{name}{stats.HALF}"].values()))
+                 for name in ("synflow", "grasp")]
+    assert layerwise == [5, 1] and "Five layer-wise runs of SynFlow and one of GraSP" in text
+
+
 def test_the_report_s_own_differences_by_hand():
     """Of accuracies that are one for all levels, an area is that accuracy."""
     runs, points = [], {}
