@@ -1,13 +1,11 @@
-"""Draws every figure and table from the metrics of runs.
+"""Draws figures and tables of every group of runs, from their metrics.
 
-    python plot.py                          each group of runs in runs/
-    python plot.py --runs results --study   the figures of the report
+    python plot.py [--runs runs --figures figures]
 """
 import argparse
 import functools
 import io
 import itertools
-import json
 import math
 import os
 import sys
@@ -33,9 +31,6 @@ OTHERS = [(color, line, mark) for mark, (line, color) in zip("vP*<X>d" * 12, ite
 LAYERS = ["#E69F00", "#56B4E9", "#009E73", "#D55E00", "#0072B2", "#CC79A7", "#F0E442", "#999999", "#000000"]
 TICKS = [100, 50, 20, 10, 5, 2, 1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01]     # % of weights remaining
 FINE = [100, 80, 60, 50, 40, 30, 20]                                    # the same for a short range
-KURTOSIS = {"shape_sign": 1, "shape_arcsine": 1.5, "shape_uniform": 1.8, "xavier_uniform": 1.8,
-            "shape_trunc2": 2.37, "truncated_glorot": 2.37, "shape_normal": 3, "xavier_normal": 3,
-            "shape_laplace": 6, "shape_t4": 12}                         # t4's is infinite: drawn at 12
 PICKED = (1, 0.21, 0.07, 0.02)                                          # densities that have a panel each
 PICTURES = {784: (1, 28, 28), 3072: (3, 32, 32)}                        # inputs: channels, rows, columns
 CURVES = {      # figure: its panels' quantity of a level, scale, whether zoomed to the upper end, label
@@ -235,356 +230,6 @@ FIGURES = {**{name: functools.partial(curves, rows) for name, rows in CURVES.ite
 TABLES = {"csv": stats.comma, "md": stats.markdown}
 
 
-# ---- figures of the report: of all groups, {group: {scheme: runs}}; None where nothing of it has been run
-
-def density_axis(axis, density, label):
-    low = 80 * np.nanmin(density)
-    axis.set(xscale="log", xlim=(112, low), xlabel="weights remaining (%)", ylabel=label)
-    plain_ticks(axis.xaxis, low)
-
-
-def line(axis, density, values, **style):
-    """The mean over seeds of values (seeds, L), with its 95% t interval as a band."""
-    found = stats.summary(values)
-    axis.plot(100 * density, found.mean, **style)
-    axis.fill_between(100 * density, found.low, found.high, color=style["color"], lw=0, alpha=0.15)
-    return found.mean
-
-
-def bars(axis, x, values, **style):
-    """The mean over seeds of values (seeds, L), with its 95% t interval as bars."""
-    found = stats.summary(values)
-    axis.errorbar(x, found.mean, (found.mean - found.low, found.high - found.mean), **style)
-
-
-def padded(columns):
-    """Numbers of several schemes side by side, (longest, columns), NaN where one has fewer."""
-    return np.array(list(itertools.zip_longest(*columns, fillvalue=np.nan)))
-
-
-def tradeoff(groups):
-    """Accuracy against density, a row a network: from dense to where it matters, and all."""
-    found = list(stats.studies(groups))
-    if not found:
-        return None
-    figure, axes = panels(2 * len(found), 2, 6, 3.9)
-    for number, (name, study, schemes, _) in enumerate(found):
-        drawn = {init: stats.matrix(schemes[init], stats.early_test_acc)
-                 for init in stats.STANDARD if init in schemes}
-        dense = min(100 * np.nanmean(values[:, 0]) for _, values in drawn.values())
-        for axis, part in zip(axes[2 * number:], (", upper end", "")):
-            means = [line(axis, density, 100 * values, label=init, ms=4, **STYLES[init])
-                     for init, (density, values) in drawn.items()]
-            axis.axhline(dense, color="0.5", ls=":", lw=1)
-            sparsest = min((density for density, _ in drawn.values()), key=np.nanmin)
-            density_axis(axis, sparsest, "test accuracy (%)")
-            axis.set_title(f"{name}, n = {max(len(values) for _, values in drawn.values())}{part}")
-            if part:
-                best = max(map(np.nanmax, means))
-                axis.set_ylim(dense - 1.5, best + 0.3 * (best - dense) + 0.1)
-    return captioned(figure, "Test accuracy at the step of the least validation loss. Line: mean; band: its "
-                     "95% t interval over seeds; dotted: the lowest of the schemes' dense means.", axes[0])
-
-
-def differences(groups):
-    """Paired differences against Xavier normal at every density; the planned contrasts as intervals."""
-    found = [row for row in stats.studies(groups) if "xavier_normal" in row[2]]
-    if not found:
-        return None
-    figure, axes = panels(2 * len(found), 2, 6, 3.9)
-    for number, (name, study, schemes, bounds) in enumerate(found):
-        for axis, draw_one in zip(axes[2 * number:], (draw_differences, draw_contrasts)):
-            draw_one(axis, name, study, schemes, bounds)
-    return captioned(figure, "Left: paired differences by seed, mean and 95% t interval at each density, "
-                     "nudged sideways. Right: contrasts on the area under accuracy, mean and 95% interval; "
-                     "dots: seeds. Grey: the equivalence margin.", axes[0])
-
-
-def draw_differences(axis, name, study, schemes, bounds):
-    def of(init):
-        density, values = stats.matrix(schemes[init], stats.early_test_acc)
-        return density, dict(zip((run["config"]["seed"] for run in schemes[init]), 100 * values))
-    density, base = of("xavier_normal")
-    for shift, init in enumerate([init for init in stats.STANDARD[1:] if init in schemes], -1):
-        its, values = of(init)
-        seeds = sorted(set(values) & set(base))
-        length = min(len(its), len(density))
-        gaps = np.array([values[seed][:length] - base[seed][:length] for seed in seeds])
-        if len(gaps):
-            bars(axis, 100 * its[:length] * (1 + 0.03 * shift), gaps, label=init, ms=3.5, lw=1,
-                 elinewidth=0.8, **STYLES[init])
-    axis.axhspan(-study.margin, study.margin, color="0.85", lw=0, zorder=0)
-    density_axis(axis, density, "points")
-    axis.set_title(f"{name}: less xavier_normal")
-
-
-def draw_contrasts(axis, name, study, schemes, bounds):
-    areas = {pair: stats.by_scheme(schemes, pair) for pair in bounds}
-    rows = [(f"{label.split(':')[0]}, {stats.span(pair)}", stats.paired(areas[pair], weights))
-            for pair in bounds for label, weights in stats.CONTRASTS.items()]
-    rows = [(label, d) for label, d in rows if len(d) > 1]
-    intervals(axis, rows, study.margin)
-    axis.set_title(f"planned contrasts, n = {max((len(d) for _, d in rows), default=0)}")
-
-
-def intervals(axis, rows, margin):
-    """Means, intervals and seeds of [(label, differences)], from the top, on the band of equivalence."""
-    for height, (label, d) in enumerate(rows[::-1]):
-        axis.plot(stats.interval(d), [height] * 2, color="#0072B2", lw=2)
-        axis.plot(d, np.full(len(d), height + 0.22), ".", color="0.6", ms=3)
-        axis.plot(d.mean(), height, "o", color="#0072B2")
-    axis.axvspan(-margin, margin, color="0.85", lw=0, zorder=0)
-    axis.axvline(0, color="0.5", lw=1)
-    axis.set(yticks=range(len(rows)), yticklabels=[label for label, _ in rows[::-1]], xlabel="points")
-
-
-def heat(groups):
-    """Scheme by pruning method: area under accuracy, coloured by its difference from the row's mean."""
-    rows = {}
-    for name in stats.METHODS:
-        found = stats.under(groups, name)
-        if all(found.get(init) for init in stats.STANDARD):
-            rows[name] = {init: np.mean(list(seeds.values())) for init, seeds in found.items() if seeds}
-    if not rows:
-        return None
-    inits = [*stats.STANDARD, *(init for init in stats.finalists(groups)[0]
-                                if sum(init in row for row in rows.values()) > 1)]
-    cells = np.array([[row.get(init, np.nan) for init in inits] for row in rows.values()])
-    gaps = cells - np.nanmean(cells, 1, keepdims=True)
-    figure, (axis,) = panels(1, 1, 9, 0.55 * len(rows) + 1.8)
-    shown = axis.imshow(gaps, cmap="RdBu", norm=matplotlib.colors.SymLogNorm(0.2, vmin=-10, vmax=10),
-                        aspect="auto")
-    for (row, column), value in np.ndenumerate(cells):
-        if np.isfinite(value):
-            gap = gaps[row, column]
-            axis.text(column, row, f"{value:.2f}\n{gap:+.2f}", ha="center", va="center", fontsize=9,
-                      color="white" if abs(gap) > 1 else "black")
-    axis.set(xticks=range(len(inits)), yticks=range(len(rows)), yticklabels=list(rows))
-    axis.set_xticklabels(inits, rotation=20, ha="right")
-    axis.grid(False)
-    figure.colorbar(shown, label="points from the row's mean", ticks=[-10, -1, 0, 1, 10], format="%g")
-    return captioned(figure, "MNIST, fc, half of the weights a round: area under test accuracy at early stop "
-                     "from 50 to 0.2% (filters 0.6%) in points, and its distance from the row's mean. "
-                     "Exploratory.")
-
-
-def methods(groups):
-    """Accuracy against density under each way of pruning, a panel each."""
-    inits = (*stats.STANDARD, *stats.finalists(groups)[0])
-    found = {name: stats.exploring(groups, group) for name, group in stats.METHODS.items()}
-    found = {name: schemes for name, schemes in found.items() if all(map(schemes.get, stats.STANDARD))}
-    if not found:
-        return None
-    styles = scheme_styles(inits)
-    figure, axes = panels(len(found), 3, 4.2, 3.1)
-    for axis, (name, schemes) in zip(axes, found.items()):
-        for init in filter(schemes.get, inits):
-            density, values = stats.matrix(schemes[init], stats.early_test_acc)
-            line(axis, density, 100 * values, label=init, lw=1.2, **{**styles[init], "ms": 3})
-        density_axis(axis, (1, stats.TAIL[1]), "test accuracy (%)" if axis in axes[::3] else "")
-        axis.set_xticks((100, 10, 1, 0.2), labels=("100", "10", "1", "0.2"))
-        axis.set_title(f"{name}, n = {stats.ns(schemes)}", fontsize=10)
-    return captioned(figure, "MNIST, fc, half of the weights a round: test accuracy at early stop, mean and "
-                     "95% t interval over seeds. Each panel has its own axis. Exploratory.", axes[0])
-
-
-def doses(groups):
-    """Area against gain and against kurtosis, upper range and sparse end, by magnitude and by movement."""
-    ways = {"by magnitude": stats.exploring(groups, stats.HALVED),
-            "by movement": stats.exploring(groups, stats.METHODS["movement"])}
-    inits = set().union(*ways.values())
-    gains = {"xavier_normal": 1, **{init: float(init.split("@")[1]) for init in inits if "@" in init}}
-    if len(gains) == 1 or not set(KURTOSIS) & inits:
-        return None
-    figure, axes = panels(4, 2, 5.5, 3.4)
-    for index, (dose, label) in enumerate(((gains, "gain on Xavier normal's weights"),
-                                           (KURTOSIS, "kurtosis of the weights, at Xavier's variance"))):
-        for axis, bounds in zip(axes[index::2], [(1, stats.TAIL[0]), stats.TAIL]):
-            for colour, shift, (name, schemes) in zip(("#0072B2", "#D55E00"), (0.98, 1.02), ways.items()):
-                found = stats.dosed(stats.by_scheme(schemes, bounds), dose)
-                if len(found) > 1:
-                    values = padded(found.values())
-                    x = [shift * value for value in found]
-                    axis.plot(x, values.T, ".", color=colour, alpha=0.4, ms=4)
-                    bars(axis, x, values, fmt="o-", color=colour, capsize=3, label=name)
-            axis.set(xscale="log", xlabel=label, ylabel=f"area, {stats.span(bounds)} (%)")
-            ticks = sorted(set(dose.values()))
-            axis.set_xticks(ticks, labels=["inf" if label[0] == "k" and tick == KURTOSIS["shape_t4"]
-                                           else f"{tick:g}" for tick in ticks])
-            axis.set_xticks([], minor=True)
-    return captioned(figure, "MNIST, fc, half of the weights a round: area under test accuracy at early "
-                     f"stop. Circle: mean and 95% t interval over n = {len(values)} seeds (dots), which are "
-                     "means where two schemes have one distribution. Exploratory.", axes[-1])
-
-
-def shapes(groups):
-    """Shapes less Xavier normal by their kurtosis, a line a way of pruning."""
-    figure, (axis,) = panels(1, 1, 8.5, 4.5)
-    for place, (name, color) in enumerate({"magnitude, layer by layer": "#0072B2", "movement": "#56B4E9",
-                                           "SNIP, global": "#D55E00", "SynFlow, global": "#009E73"}.items()):
-        areas = stats.under(groups, name)
-        gaps = {init: stats.paired(areas, {"xavier_normal": -1, init: 1}) for init in stats.SHAPES
-                if init != "xavier_normal"}
-        gaps = {init: d for init, d in gaps.items() if len(d) > 1}
-        if len(gaps) == len(stats.SHAPES) - 1:
-            gaps["xavier_normal"] = np.zeros(len(gaps["shape_sign"]))
-            x = [KURTOSIS[init] * (0.98 + 0.013 * place) for init in stats.SHAPES]
-            bars(axis, x, padded(gaps[init] for init in stats.SHAPES), fmt="o-", color=color, capsize=3,
-                 label=f"{name}, n = {min(map(len, gaps.values()))}")
-    if not axis.lines:
-        plt.close(figure)
-        return None
-    axis.axhline(0, color="0.5", lw=1)
-    axis.set(xscale="log", xlabel="kurtosis of the initial weights, at Xavier's variance",
-             ylabel="points less Xavier normal")
-    axis.set_yscale("symlog", linthresh=1)
-    axis.set_yticks([-10, -3, -1, 0, 1, 3], labels=["-10", "-3", "-1", "0", "1", "3"])
-    axis.set_xticks([KURTOSIS[init] for init in stats.SHAPES], rotation=25, ha="right", labels=[
-        f"{'inf' if init == 'shape_t4' else format(KURTOSIS[init], 'g')}  {init}" for init in stats.SHAPES])
-    axis.set_xticks([], minor=True)
-    return captioned(figure, "MNIST, fc, half of the weights a round: area under test accuracy at early stop "
-                     "from 50 to 0.2%, paired by seed; mean and 95% t interval. The scale is linear within 1 "
-                     "point, logarithmic beyond. Exploratory.", axis)
-
-
-def mechanism(groups):
-    """What survival has to do with the initial weight, and the signal at a level's start."""
-    found = next((row for row in stats.studies(groups)), None)
-    if not found:
-        return None
-    name, study, schemes, _ = found
-    drawn = [init for init in stats.STANDARD if init in schemes]
-    layers = list(schemes[drawn[0]][0]["levels"][0]["size"])
-    rows = [*((f"{layer}: eps, 1: |w0| decides survival", ("layers", layer, "eps")) for layer in layers[:3]),
-            *((f"{layer}: AUROC of |w0| for survival", ("layers", layer, "auroc")) for layer in layers[:3]),
-            ("fc1: rms w0 / rms move of survivors", ("layers", layers[0], "rho")),
-            ("gradient norm at the start", ("gradient_norm",)),
-            ("std of logits at the start", ("logit_std",)),
-            ("share of fc1 on always-dark pixels", ("dark_share",)),
-            ("least inputs of a class", ("least_class_inputs",)),
-            ("weights on a path / all weights", ("effective_density",))]
-    figure, axes = panels(len(rows), 3, 4, 2.9)
-    for axis, (label, keys) in zip(axes, rows):
-        for init in drawn:
-            density, values = stats.matrix(schemes[init], stats.diagnostic(*keys))
-            line(axis, density, values, label=init, ms=2.5, lw=1.2, **STYLES[init])
-        density_axis(axis, density, "")
-        axis.set_title(label, fontsize=10)
-        axis.set_xticks([tick for tick in (100, 10, 1, 0.2) if tick > 90 * np.nanmin(density)])
-        axis.set_xticklabels([f"{tick:g}" for tick in axis.get_xticks()])
-    return captioned(figure, f"{name}, mean and 95% t interval over seeds, by level.", axes[0])
-
-
-def dark(groups):
-    """First-layer weights kept on rarely lit pixels, and the contrasts without them, a row a study."""
-    found = [row for row in stats.studies(groups) if stats.lights(row[1])]
-    if not found:
-        return None
-    figure, axes = panels(2 * len(found), 2, 6, 3.6)
-    for number, (name, study, schemes, _) in enumerate(found):
-        lit, images = stats.lights(study)
-        rare = lit < stats.RARE * images
-
-        def share(level):
-            return np.array(level["inputs"])[rare].sum() / sum(level["inputs"])
-        for init in filter(schemes.get, stats.STANDARD):
-            density, values = stats.matrix(schemes[init], share)
-            line(axes[2 * number], density, 100 * values, label=init, ms=4, **STYLES[init])
-        density_axis(axes[2 * number], density, "% of fc1's survivors")
-        axes[2 * number].set_title(f"{name}: on rarely lit pixels ({rare.sum()})")
-        rows = [(f"{label.split(':')[0]}, {what}", d) for at, _, label, _, parts in stats.accounts(groups)
-                for what, d in parts.items() if at == name]
-        intervals(axes[2 * number + 1], rows, study.margin)
-        axes[2 * number + 1].set_title(f"contrasts over the sparse end, n = {len(rows[0][1]) if rows else 0}")
-    return captioned(figure, f"Rarely lit: in fewer than {100 * stats.RARE:g}% of the training images. Left: "
-                     "mean and 95% t interval. Right: by which weights count as remaining; mean, 95% "
-                     "interval, seeds; grey: the equivalence margin. Exploratory.", axes[0])
-
-
-def controlled(groups):
-    """The ticket against its controls."""
-    runs = {name: stats.exploring(groups, group).get("xavier_normal", [])
-            for name, group in stats.CONTROLLED.items()}
-    if not all(runs.values()):
-        return None
-    figure, (axis,) = panels(1, 1, 8, 4.5)
-    for (name, its), color in zip(runs.items(), LAYERS[3:]):
-        density, values = stats.matrix(its, stats.early_test_acc)
-        mean = line(axis, density, 100 * values, color=color, marker="o", ms=4,
-                    label=f"{name} (n = {len(its)})")
-    density_axis(axis, density, "test accuracy at early stop (%)")
-    axis.set_ylim(min(94.5, np.nanmin(mean)), None)
-    axis.legend(fontsize=9)
-    return captioned(figure, "MNIST, fc, Xavier normal, 20% a round. Band: 95% t interval over seeds.")
-
-
-def earlier(groups):
-    """The earlier study's true test accuracies beside this one's, LeNet-300-100 on MNIST."""
-    table = json.loads((Path(__file__).parent / "report" / "earlier-study.json").read_text())["table"]
-    schemes = stats.confirming(groups, stats.FULL)
-    if not schemes:
-        return None
-    figure, axes = panels(2, 2, 6, 4.2, sharey=True)
-    for init in filter(schemes.get, stats.STANDARD):
-        row, look = table[f"lenet {init.replace('_', '-')}"], {"ms": 4, **STYLES[init]}
-        mean = np.array(row["mean"])
-        half = np.array(row["sd"]) * stats.t_quantile(row["n"] - 1) / row["n"] ** 0.5
-        there = 0.8 ** np.arange(len(mean))
-        axes[0].plot(100 * there, mean, label=init, **look)
-        axes[0].fill_between(100 * there, mean - half, mean + half, color=look["color"], lw=0, alpha=0.15)
-        density, values = stats.matrix(schemes[init], stats.final_test_acc)
-        line(axes[1], density, 100 * values, **look)
-    titles = f"earlier, n = {row['n']}: one reset for all", f"here, n = {stats.ns(schemes)}: its own draw"
-    for axis, title in zip(axes, titles):
-        density_axis(axis, there, "test accuracy at a level's end (%)" if axis is axes[0] else "")
-        axis.set(title=title, ylim=(86, 98.6))
-    return captioned(figure, "Left: stfwn/neural-network-pruning (2020), test accuracy from its logs, 20% a "
-                     "round in every layer; all arms were reset to PyTorch's default weights. Right: this "
-                     "study, 20%, output layer 10%. Mean and 95% t interval.", axes[0])
-
-
-def of_group(figure, data_dir=None):
-    """A group's figure, of the study's four schemes on MNIST."""
-    def drawn(groups):
-        schemes = {init: runs for init, runs in stats.confirming(groups, stats.FULL).items()
-                   if init in stats.STANDARD}
-        runs = sum(schemes.values(), [])
-        return figure(Group(stats.FULL, schemes, runs, runs[0]["config"], STYLES, data_dir)) if runs else None
-    return drawn
-
-
-BOXES = {"seed, scheme": (0.09, 0.78), "initial weights w0\n(kept)": (0.33, 0.78),
-         "w0 under the mask": (0.58, 0.78), "train 5 epochs,\nfresh Adam": (0.83, 0.78),
-         "measure: validation\nand test accuracy": (0.83, 0.42),
-         "rank |w| in each layer,\nremove a fifth": (0.58, 0.42), "new mask": (0.33, 0.42),
-         "metrics, a record\na level": (0.83, 0.08), "tables, figures,\ntests": (0.58, 0.08)}
-ARROWS = [(0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (5, 6), (6, 2), (4, 7), (7, 8)]
-
-
-def diagram(groups):
-    """The experiment as boxes and arrows."""
-    figure, (axis,) = panels(1, 1, 9.5, 3.2)
-    places = list(BOXES.values())
-    for start, end in ARROWS:
-        upright = places[start][0] == places[end][0]
-        axis.annotate("", places[end], places[start], arrowprops={
-            "arrowstyle": "-|>", "color": "0.3", "lw": 1.4, "shrinkA": 24, "shrinkB": 24 if upright else 66})
-    for text, (x, y) in BOXES.items():
-        axis.text(x, y, text, ha="center", va="center", fontsize=10,
-                  bbox={"boxstyle": "round,pad=0.5", "fc": "#E8F1F8", "ec": "#0072B2"})
-    axis.text(0.33, 0.6, "next level: back to w0", fontsize=9, color="0.3", ha="center")
-    axis.set(xlim=(0, 1), ylim=(-0.05, 0.95))
-    axis.axis("off")
-    return figure
-
-
-STYLES = scheme_styles(())
-STUDY = {"diagram": diagram, "tradeoff": tradeoff, "differences": differences, "heat": heat,
-         "methods": methods, "doses": doses, "shapes": shapes, "mechanism": mechanism, "dark": dark,
-         "controls": controlled, "earlier": earlier, "inputs": of_group(inputs), "inits": of_group(inits),
-         "examples": of_group(examples, os.environ.get("DATA_DIR", "data"))}
-
-
 def write(path, content):
     stats.write(path, content)
     print(path, flush=True)
@@ -610,21 +255,11 @@ def draw(group, folder):
         write(folder / f"{group.name}-table.{kind}", function(group.name, group.schemes).encode())
 
 
-def draw_study(groups, folder):
-    for name, function in STUDY.items():
-        figure = function(groups)
-        if figure:
-            write(folder / f"study-{name}.png", png(figure))
-        else:
-            print(f"study-{name}: not run yet", file=sys.stderr)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", default="runs", help="folder of runs")
     parser.add_argument("--figures", default="figures", help="folder to write to")
     parser.add_argument("--data-dir", default=os.environ.get("DATA_DIR", "data"), help="folder of <name>.npz")
-    parser.add_argument("--study", action="store_true", help="draw the report's figures, over all groups")
     args = parser.parse_args()
     runs = [run for run in stats.read(args.runs) if run["levels"]]
     if not runs:
@@ -634,8 +269,6 @@ def main():
     styles = scheme_styles(run["config"]["init"] for run in runs)
     try:
         Path(args.figures).mkdir(parents=True, exist_ok=True)
-        if args.study:
-            return draw_study(stats.groups(runs), Path(args.figures))
         for name, schemes in stats.groups(runs).items():
             runs = sum(schemes.values(), [])
             for what, values in stats.mixed(runs).items():

@@ -108,7 +108,7 @@ todo() {
 }
 
 if [ "${1:-}" = report ]; then
-    $PYTHON plot.py --runs results --study
+    $PYTHON report/figures.py
     exec $PYTHON report/build.py
 fi
 if [ "${1:-}" = list ]; then list "${2:-all}"; exit; fi

@@ -1,8 +1,8 @@
-"""Builds the report and the slides from results/, on figures that plot.py has drawn.
+"""Builds the report and the slides from results/, on figures that figures.py has drawn.
 
     python report/build.py     REPORT.md, slides.pptx, and report.pdf where pandoc and chromium are at hand
 
-In text.md, slides.md and answer.md (for the README) `<<table NAME>>` is a table of stats.VERDICTS or of this
+In text.md, slides.md and answer.md (for the README) `<<table NAME>>` is a table of tables.VERDICTS or of this
 file, `<<figure NAME: caption>>` figures/study-NAME.png, `<<ref NAME>>` the number of either, `<<value NAME>>`
 a number with its n, interval and p.
 """
@@ -22,6 +22,7 @@ import data as datasets  # noqa: E402
 import inits  # noqa: E402
 import models  # noqa: E402
 import stats  # noqa: E402
+import tables  # noqa: E402
 import train  # noqa: E402
 
 MARK = re.compile(r"<<(table|figure|ref|value) ([\w.@-]+)(?:: ([^>]*))?>>")
@@ -76,19 +77,19 @@ def counts(groups):
 def values(groups):
     """{name: text} of the tests: <study>.<contrast or pair>.<number of the range>, and .short."""
     found = {}
-    for table, together in ((stats.CONTRASTS, True), (stats.PAIRS, False)):
-        for name, margin, label, pair, d, own, p, same in stats.tests(groups, table, together):
-            place = stats.STUDIES[name].bounds.index(pair[1])
+    for table, together in ((tables.CONTRASTS, True), (tables.PAIRS, False)):
+        for name, margin, label, pair, d, own, p, same in tables.tests(groups, table, together):
+            place = tables.STUDIES[name].bounds.index(pair[1])
             key = f"{SHORT.get(name, name)}.{slug(label.partition(':')[0])}.{place}"
-            difference, own, p, same = stats.signed(d), *map(stats.p_text, (own, p, same))
+            difference, own, p, same = tables.signed(d), *map(tables.p_text, (own, p, same))
             found[f"{key}.short"] = f"{difference} points (Holm p {p})"
             found[key] = (f"{difference} points (n = {len(d)}, sign-flip p {own}, Holm {p}; equivalence "
                           f"within {margin:g}: p {same})")
-    for name, study, members, _ in stats.studies(groups):
-        whole = stats.by_scheme(members, (study.bounds[0], study.bounds[-1]))
-        found[f"{SHORT.get(name, name)}.n"] = stats.ns(whole)
-    for name, what, percent, *_, difference, n in stats.survival(groups)[2]:
-        place = list(stats.SURVIVAL).index(what) + 1
+    for name, study, members, _ in tables.studies(groups):
+        whole = tables.by_scheme(members, (study.bounds[0], study.bounds[-1]))
+        found[f"{SHORT.get(name, name)}.n"] = tables.ns(whole)
+    for name, what, percent, *_, difference, n in tables.survival(groups)[2]:
+        place = list(tables.SURVIVAL).index(what) + 1
         found[f"survival.{SHORT.get(name, name)}.{place}.{percent}"] = f"{difference} (n = {n})"
     for more in (chosen, explored, before, shadowed, dark, controlled):
         found |= more(groups)
@@ -97,10 +98,10 @@ def values(groups):
 
 def chosen(groups):
     """{finalist.<1, 2>, comparator, <study>.finalist.<1, 2>.<number of the range>}."""
-    customs, comparator = stats.finalists(groups)
+    customs, comparator = tables.finalists(groups)
     found = {f"finalist.{place}": init for place, init in enumerate(customs, 1)}
-    spans = {name: [stats.span(pair) for pair in bounds] for name, _, _, bounds in stats.studies(groups)}
-    for name, init, _, bounds, n, difference, p, same in stats.confirmed(groups)[2]:
+    spans = {name: [tables.span(pair) for pair in bounds] for name, _, _, bounds in tables.studies(groups)}
+    for name, init, _, bounds, n, difference, p, same in tables.confirmed(groups)[2]:
         place = f"{customs.index(init) + 1}.{spans[name].index(bounds) + 1}"
         found[f"{SHORT.get(name, name)}.finalist.{place}"] = (
             f"{difference} points (n = {n}, max-T p {p}; equivalence: p {same})")
@@ -113,39 +114,39 @@ def explored(groups):
     tail less movement rather.<scheme>, of pixels in [0, 1] unit.<scheme>: the sparse end; upper.<scheme>,
     upper-movement.<scheme>: down to it; method.<method>.<scheme>: from 50 to 0.2%;
     swaps.<method>.<scheme>.masks, values: the sparse end}"""
-    found = [(f"screen.{row[0]}", row[2], row[-1]) for row in stats.screen(groups)[2]]
-    upper, moved = (1, stats.TAIL[0]), stats.METHODS["movement"]
-    for name, group, bounds in (("tail", stats.HALVED, stats.TAIL), ("upper", stats.HALVED, upper),
-                                ("movement", moved, stats.TAIL), ("upper-movement", moved, upper),
-                                ("unit", stats.VARIANTS["pixels in [0, 1]"], stats.TAIL)):
-        areas = stats.by_scheme(stats.exploring(groups, group), bounds)
+    found = [(f"screen.{row[0]}", row[2], row[-1]) for row in tables.screen(groups)[2]]
+    upper, moved = (1, tables.TAIL[0]), tables.METHODS["movement"]
+    for name, group, bounds in (("tail", tables.HALVED, tables.TAIL), ("upper", tables.HALVED, upper),
+                                ("movement", moved, tables.TAIL), ("upper-movement", moved, upper),
+                                ("unit", tables.VARIANTS["pixels in [0, 1]"], tables.TAIL)):
+        areas = tables.by_scheme(tables.exploring(groups, group), bounds)
         for init in areas.keys() - {"xavier_normal"}:
             d = stats.paired(areas, {"xavier_normal": -1, init: 1})
-            found.append((f"{name}.{init}", stats.signed(d), str(len(d))))
-    found += [(f"rates.{slug(row[0])}.{row[1]}", row[-2], row[-1]) for row in stats.rates(groups)[2]]
-    _, head, rows = stats.carried(groups)
+            found.append((f"{name}.{init}", tables.signed(d), str(len(d))))
+    found += [(f"rates.{slug(row[0])}.{row[1]}", row[-2], row[-1]) for row in tables.rates(groups)[2]]
+    _, head, rows = tables.carried(groups)
     for row in rows:
         differences = [cell for label, cell in zip(head, row) if " less " in label]
         for key, cell in zip(("scale", "shape", "finalist.1", "finalist.2"), differences):
             found.append((f"carried.{slug(row[0])}.{key}", cell, row[-1]))
-    for how, other, *_, masks, own, n in stats.swaps(groups)[2]:
+    for how, other, *_, masks, own, n in tables.swaps(groups)[2]:
         key = f"swaps.{slug(how)}.{other}"
         found += [(f"{key}.masks", masks, n), (f"{key}.values", own, n)]
-    tails = [stats.by_scheme(stats.exploring(groups, stats.METHODS[name]), stats.TAIL)
+    tails = [tables.by_scheme(tables.exploring(groups, tables.METHODS[name]), tables.TAIL)
              for name in ("magnitude, layer by layer", "movement")]
     for init in (tails[0].keys() & tails[1].keys()) - {"xavier_normal"}:
         both = {(name, place): areas.get(name, {}) for place, areas in enumerate(tails)
                 for name in (init, "xavier_normal")}
         d = stats.paired(both, {(init, 0): 1, ("xavier_normal", 0): -1,
                                 (init, 1): -1, ("xavier_normal", 1): 1})
-        found.append((f"rather.{init}", stats.signed(d), str(len(d))))
-    for name in stats.METHODS:
-        areas = stats.under(groups, name)
+        found.append((f"rather.{init}", tables.signed(d), str(len(d))))
+    for name in tables.METHODS:
+        areas = tables.under(groups, name)
         for init in areas.keys() - {"xavier_normal"}:
             d = stats.paired(areas, {"xavier_normal": -1, init: 1})
-            found.append((f"method.{slug(name)}.{init}", stats.signed(d), str(len(d))))
+            found.append((f"method.{slug(name)}.{init}", tables.signed(d), str(len(d))))
     places = Counter()
-    for row in stats.why(groups)[2]:
+    for row in tables.why(groups)[2]:
         places[row[0]] += 1
         key = f"why.{slug(row[0])}.{places[row[0]]}"
         found += [(f"{key}.scale", row[-3], row[-1]), (f"{key}.shape", row[-2], row[-1])]
@@ -155,19 +156,19 @@ def explored(groups):
 def shadowed(groups):
     """{shadow.<unit or standard>.<scheme>: share of fc1's survivors on always-dark pixels, at 6.3% of all}"""
     found, quantity = {}, stats.diagnostic("dark_share")
-    for name, group in (("standard", stats.HALVED), ("unit", stats.VARIANTS["pixels in [0, 1]"])):
-        for init, runs in stats.exploring(groups, group).items():
+    for name, group in (("standard", tables.HALVED), ("unit", tables.VARIANTS["pixels in [0, 1]"])):
+        for init, runs in tables.exploring(groups, group).items():
             densities, values = stats.matrix(runs, quantity)
             at = stats.level_near(densities, 0.0625)
             if at is not None:
-                found[f"shadow.{name}.{init}"] = f"{stats.spread(100 * values[:, at])}%"
+                found[f"shadow.{name}.{init}"] = f"{tables.spread(100 * values[:, at])}%"
     return found
 
 
 def before(groups):
     """{before.<method>.<place>: the tests of pruning before training, in the order of their table}"""
     found, places = {}, Counter()
-    for name, _, _, _, n, difference, own, p in stats.before(groups)[2]:
+    for name, _, _, _, n, difference, own, p in tables.before(groups)[2]:
         places[name] += 1
         key = f"before.{slug(name)}.{places[name]}"
         found[key] = f"{difference} points (n = {n}, sign-flip p {own}, Holm {p})"
@@ -178,11 +179,11 @@ def before(groups):
 def dark(groups):
     """{dark.<study>.<contrast>.<number of what is counted>}, and lit.<number of the range>."""
     found, places = {}, Counter()
-    for name, label, _, _, *rest in stats.dark(groups)[2]:
+    for name, label, _, _, *rest in tables.dark(groups)[2]:
         key = f"dark.{SHORT.get(name, name)}.{slug(label.partition(':')[0])}"
         places[key] += 1
         found[f"{key}.{places[key]}"] = tested(*rest)
-    for place, row in enumerate(stats.lit(groups)[2], 1):
+    for place, row in enumerate(tables.lit(groups)[2], 1):
         found[f"lit.{place}"] = tested(*row[2:])
     return found
 
@@ -200,24 +201,24 @@ def slug(name):
 def controlled(groups):
     """{controls.<control>.<% remaining>: ticket less control, paired by seed}."""
     def at(group, wanted):
-        runs = {run["config"]["seed"]: run["levels"] for run in stats.exploring(groups, group).get(
+        runs = {run["config"]["seed"]: run["levels"] for run in tables.exploring(groups, group).get(
             "xavier_normal", [])}
         levels = {seed: [stats.density(level) for level in levels] for seed, levels in runs.items()}
         places = {seed: stats.level_near(densities, wanted) for seed, densities in levels.items()}
         return {seed: 100 * stats.early_test_acc(runs[seed][place]) for seed, place in places.items()
                 if place is not None}
     found, short = {}, ("ticket", "reinit", "shuffle", "random", "oneshot")
-    for key, group in zip(short[1:], list(stats.CONTROLLED.values())[1:]):
+    for key, group in zip(short[1:], list(tables.CONTROLLED.values())[1:]):
         for percent in (7, 3.6):
-            values = {"ticket": at(stats.FULL, percent / 100), key: at(group, percent / 100)}
+            values = {"ticket": at(tables.FULL, percent / 100), key: at(group, percent / 100)}
             d = stats.paired(values, {"ticket": 1, key: -1})
             if len(d) > 1:
-                found[f"controls.{key}.{percent}"] = f"{stats.signed(d)} points (n = {len(d)})"
+                found[f"controls.{key}.{percent}"] = f"{tables.signed(d)} points (n = {len(d)})"
     return found
 
 
-def fill(text, tables, numbers, figures):
-    """`text` with its marks replaced; tables and figures are numbered where they stand."""
+def fill(text, made, numbers, figures):
+    """`text` with its marks replaced, `made` the tables; tables and figures are numbered where they stand."""
     order = {"table": [], "figure": []}
     for kind, name, _ in MARK.findall(text):
         if kind in order and name not in order[kind]:
@@ -232,8 +233,8 @@ def fill(text, tables, numbers, figures):
         if kind == "value":
             return numbers.get(name, "(not run yet)")
         if kind == "table":
-            says, head, rows = tables[name]
-            return f"**{labels[name]}.** {says}\n\n{stats.lines(head, rows)}"
+            says, head, rows = made[name]
+            return f"**{labels[name]}.** {says}\n\n{tables.lines(head, rows)}"
         path = figures / (name if name.endswith(".png") else f"study-{name}.png")
         shown = f"![](../figures/{path.name})\n\n" if path.exists() else "*Not run.*\n\n"
         return f"{shown}**{labels[name]}.** {caption}"
@@ -294,10 +295,10 @@ def main():
     parser.add_argument("--figures", type=Path, default=HERE.parent / "figures")
     args = parser.parse_args()
     groups = stats.groups([run for run in stats.read(args.runs) if run["levels"]])
-    tables = {name: function(groups) for name, function in stats.VERDICTS.items()}
-    tables |= {"networks": networks(), "schemes": schemes(), "hyperparameters": hyperparameters(),
-               "runs": counts(groups)}
-    given = tables, values(groups), args.figures
+    made = {name: function(groups) for name, function in tables.VERDICTS.items()}
+    made |= {"networks": networks(), "schemes": schemes(), "hyperparameters": hyperparameters(),
+             "runs": counts(groups)}
+    given = made, values(groups), args.figures
     report = HERE / "REPORT.md"
     report.write_text(fill((HERE / "text.md").read_text(), *given))
     print(report)

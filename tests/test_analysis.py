@@ -17,6 +17,7 @@ import torch
 import models
 import prune
 import stats
+import tables
 import train
 from conftest import ROOT
 from test_stats import SIZES, fake
@@ -24,12 +25,12 @@ from test_stats import SIZES, fake
 NAN = float("nan")
 FC = SIZES["fc"]
 FULL_RATES, HALF_RATES = (0.2, 0.1), (0.5, 0.28)      # of fc's hidden layers and of its output, a round
-HALVES = {"rates": HALF_RATES, "levels": 10, "group": stats.HALVED}
+HALVES = {"rates": HALF_RATES, "levels": 10, "group": tables.HALVED}
 GRIDS = ("fc", "conv", "gpu", "controls", "screen", "rates", "confirm", "lit", "carry", "before", "why",
          "fashion")
 
 
-def made(init, seed, accuracy, validation=0.0, group=stats.FULL, levels=29, rates=FULL_RATES):
+def made(init, seed, accuracy, validation=0.0, group=tables.FULL, levels=29, rates=FULL_RATES):
     """A run of fc: test and validation accuracy in % at early stop, one for all levels or one a level, None
     for a level without a finite loss. Early stop is the second of three looks; the last is a point lower."""
     def each(values):
@@ -345,8 +346,8 @@ def test_interval_is_students_below_ten_seeds_and_bca_from_ten_on():
 def test_signed_says_mean_and_interval():
     d = np.array([1.0, 2.0, 4.0, 9.0])        # t(0.975, 3) = 3.18244630528371, scipy.stats.t.ppf
     half = 3.18244630528371 * statistics.stdev(d) / 2
-    assert stats.signed(d) == f"+4.000 [{4 - half:+.3f}, {4 + half:+.3f}]"
-    assert [stats.signed(d[:1]), stats.signed(d[:0])] == ["+1.00", ""]
+    assert tables.signed(d) == f"+4.000 [{4 - half:+.3f}, {4 + half:+.3f}]"
+    assert [tables.signed(d[:1]), tables.signed(d[:0])] == ["+1.00", ""]
 
 
 # ---- pairing
@@ -367,9 +368,9 @@ def test_the_contrasts_are_those_of_two_factors():
     """On XN, XU, KN, KU: scale, shape and interaction of means made from known effects; six pairs."""
     value = {init: {0: 90 + 3 * ("kaiming" in init) + 1 * ("uniform" in init)
                     + 0.5 * (init == "kaiming_uniform")} for init in stats.STANDARD}
-    contrasts = [stats.paired(value, weights).tolist() for weights in stats.CONTRASTS.values()]
+    contrasts = [stats.paired(value, weights).tolist() for weights in tables.CONTRASTS.values()]
     assert contrasts == [[3.25], [1.25], [0.5]]
-    found = {name: stats.paired(value, weights).tolist() for name, weights in stats.PAIRS.items()}
+    found = {name: stats.paired(value, weights).tolist() for name, weights in tables.PAIRS.items()}
     assert len(found) == 6
     assert found == {f"{b} less {a}": [value[b][0] - value[a][0]]
                      for a, b in itertools.combinations(stats.STANDARD, 2)}
@@ -397,7 +398,7 @@ def fresh(runs):
 
 def test_contrasts_of_known_effects_say_so():
     """n = 8, all of one sign: p = 2/256, in a family of six 12/256 by Holm; interaction 0, p 1."""
-    _, head, rows = stats.contrasts(stats.groups(standards(8)))
+    _, head, rows = tables.contrasts(stats.groups(standards(8)))
     upper, tail = ("100 to 1.2%", "1.2 to 0.21%")
     assert [(row[2], row[1].split(":")[0]) for row in rows] == [
         (span, label) for span in (upper, tail) for label in ("scale", "shape", "interaction of the two")]
@@ -413,20 +414,20 @@ def test_contrasts_of_known_effects_say_so():
 
 def test_contrasts_of_each_study_are_a_family_with_its_margin():
     name = "LeNet-300-100, Fashion-MNIST"
-    settings = {**HALVES, "group": stats.STUDIES[name].group}
-    alone = stats.contrasts(stats.groups(standards(8, **settings)))[2]
-    both = stats.contrasts(stats.groups(standards(8, **settings) + standards(8, wiggle=3)))[2]
+    settings = {**HALVES, "group": tables.STUDIES[name].group}
+    alone = tables.contrasts(stats.groups(standards(8, **settings)))[2]
+    both = tables.contrasts(stats.groups(standards(8, **settings) + standards(8, wiggle=3)))[2]
     assert [row[0] for row in both] == ["LeNet-300-100, MNIST"] * 6 + [name] * 6
     assert both[6:] == alone and [row[6] for row in alone] == ["0.047", "0.047", "1.000"] * 2
 
 
 def test_a_contrast_uses_the_seeds_that_all_four_have():
     runs = [run for run in standards(8) if "xavier_uniform" not in run["name"] or run["config"]["seed"] != 12]
-    rows = stats.contrasts(stats.groups(runs[::-1]))[2]
+    rows = tables.contrasts(stats.groups(runs[::-1]))[2]
     assert [row[3] for row in rows] == ["7"] * 6
     areas = {init: {run["config"]["seed"]: 100 * run["levels"][0]["test_acc"][1] for run in members}
              for init, members in fresh(runs).items()}
-    for init, found in stats.by_scheme(fresh(runs), (1, 0.012)).items():
+    for init, found in tables.by_scheme(fresh(runs), (1, 0.012)).items():
         assert found == pytest.approx(areas[init])
     d = [(areas["kaiming_normal"][s] + areas["kaiming_uniform"][s] - areas["xavier_normal"][s]
           - areas["xavier_uniform"][s]) / 2 for s in (10, 11, 13, 14, 15, 16, 17)]
@@ -434,7 +435,7 @@ def test_a_contrast_uses_the_seeds_that_all_four_have():
 
 
 def test_the_words_of_a_verdict():
-    assert [stats.verdict(p, same) for p, same in itertools.product((0.05, 0.051), repeat=2)] == [
+    assert [tables.verdict(p, same) for p, same in itertools.product((0.05, 0.051), repeat=2)] == [
         "different, within the margin", "different", "equivalent", "not shown"]
 
 
@@ -442,16 +443,16 @@ def test_the_words_of_a_verdict():
     (0.3, 1, "different"), (0.02, 0.05, "different, within the margin"), (0.0, 0.5, "equivalent"),
     (0.1, 30, "not shown")])
 def test_a_table_says_each_word_where_it_is_true(scale, wiggle, word):
-    rows = stats.contrasts(stats.groups(standards(8, scale=scale, wiggle=wiggle)))[2]
+    rows = tables.contrasts(stats.groups(standards(8, scale=scale, wiggle=wiggle)))[2]
     assert [row[8] for row in rows if row[1].startswith("scale")] == [word] * 2
 
 
 def test_the_pairs_have_a_holm_family_an_endpoint():
     """report/PROTOCOL.md: six pairs in a family, so that five of p = 2/256 are 12/256."""
     runs = standards(8)
-    rows, areas = stats.pairs(stats.groups(runs))[2], stats.by_scheme(fresh(runs), (1, 0.012))
-    p = [stats.sign_flip(stats.paired(areas, weights)) for weights in stats.PAIRS.values()]
-    assert [row[6] for row in rows] == 2 * [stats.p_text(adjusted) for adjusted in plain_holm(p)]
+    rows, areas = tables.pairs(stats.groups(runs))[2], tables.by_scheme(fresh(runs), (1, 0.012))
+    p = [stats.sign_flip(stats.paired(areas, weights)) for weights in tables.PAIRS.values()]
+    assert [row[6] for row in rows] == 2 * [tables.p_text(adjusted) for adjusted in plain_holm(p)]
 
 
 # ---- calibration and power
@@ -502,7 +503,7 @@ def test_a_difference_of_two_sd_is_found_by_twenty_pairs():
     for _ in range(5):
         p = stats.sign_flip(noise.normal(2, 1, 20))
         assert 2 / 2 ** 20 <= p <= 0.05 / 6
-    row = stats.contrasts(stats.groups(standards(20, wiggle=2)))[2][0]
+    row = tables.contrasts(stats.groups(standards(20, wiggle=2)))[2][0]
     assert row[3] == "20" and row[8] == "different" and float(row[6]) < 0.001
 
 
@@ -528,7 +529,7 @@ def test_kept_runs_are_read_as_they_were(tmp_path):
     assert sorted(path.name for path in (tmp_path / "results").iterdir()) == sorted(
         f"{run['name']}.json.bz2" for run in kept)
     found = stats.groups(kept)
-    assert [run["config"]["seed"] for run in found[stats.FULL]["xavier_normal@0.5"]] == [0, 2, 11]
+    assert [run["config"]["seed"] for run in found[tables.FULL]["xavier_normal@0.5"]] == [0, 2, 11]
 
 
 def test_equal_metrics_give_equal_bytes(tmp_path, monkeypatch):
@@ -628,32 +629,32 @@ def screening(seeds=(0, 1, 2, 3, 4), scores=SCORES, late=None):
 def test_finalists_are_the_protocols(late):
     """The two best custom schemes and the best standard one, by validation, by seeds below 10 alone."""
     found = stats.groups(screening(late=late))
-    scores = stats.screened(found)
+    scores = tables.screened(found)
     assert all(list(values) == [0, 1, 2, 3, 4] for values in scores.values())
     for init, score in SCORES.items():
         assert scores[init] == pytest.approx({seed: score + 0.25 * (seed - 2) for seed in range(5)})
-    assert stats.finalists(found) == (["xavier_normal@0.5", "orthogonal"], "xavier_uniform")
+    assert tables.finalists(found) == (["xavier_normal@0.5", "orthogonal"], "xavier_uniform")
 
 
 def test_finalists_as_far_as_the_screen_has_been_run():
-    assert stats.finalists({}) == ([], None)
+    assert tables.finalists({}) == ([], None)
     few = {init: SCORES[init] for init in ("xavier_normal", "shape_uniform", "sparse_90")}
-    assert stats.finalists(stats.groups(screening(scores=few))) == (["sparse_90"], "xavier_normal")
-    assert stats.finalists(stats.groups(screening(seeds=(0, 1, 2, 3)))) == ([], None)
+    assert tables.finalists(stats.groups(screening(scores=few))) == (["sparse_90"], "xavier_normal")
+    assert tables.finalists(stats.groups(screening(seeds=(0, 1, 2, 3)))) == ([], None)
     unfinished = screening() + [made("orthogonal@2", 0, 99.9, 99.9, **{**HALVES, "levels": 9})]
-    assert stats.finalists(stats.groups(unfinished))[0] == ["xavier_normal@0.5", "orthogonal"]
+    assert tables.finalists(stats.groups(unfinished))[0] == ["xavier_normal@0.5", "orthogonal"]
 
 
 def test_the_screens_score_is_an_area_from_dense_to_the_end():
     """A line in the logarithm of the density has the mean of its ends."""
     x = densities(10, HALF_RATES)
     line = [95 + 2 * math.log(density) for density in x]
-    found = stats.screened(stats.groups([made("orthogonal", 4, 50.0, line, **HALVES)]))
+    found = tables.screened(stats.groups([made("orthogonal", 4, 50.0, line, **HALVES)]))
     assert found["orthogonal"][4] == pytest.approx((line[0] + line[-1]) / 2)
 
 
 def test_the_screen_is_sorted_by_score_and_paired_with_xavier_normal():
-    rows = stats.screen(stats.groups(screening()))[2]
+    rows = tables.screen(stats.groups(screening()))[2]
     assert [row[0] for row in rows] == sorted(SCORES, key=lambda init: -SCORES[init])
     for row in rows:
         assert row[1] == f"{SCORES[row[0]]:.2f} (0.40)" and row[5] == "5"
@@ -664,7 +665,7 @@ def test_the_screen_is_sorted_by_score_and_paired_with_xavier_normal():
 
 
 def test_the_screens_columns_are_of_the_same_seeds():
-    first, again = (stats.screen(stats.groups(screening(late=late)))[2] for late in (None, (10, 11)))
+    first, again = (tables.screen(stats.groups(screening(late=late)))[2] for late in (None, (10, 11)))
     assert first == again
 
 
@@ -672,14 +673,14 @@ def test_learning_rates_are_compared_by_validation_of_the_exploring_seeds():
     runs = screening()
     for seed in (0, 1, 2, 10):
         for init, score in (("xavier_uniform", 96.0 + seed), ("orthogonal", 98.0 + 3 * seed), ("zero", 99.0)):
-            runs.append(made(init, seed, 50.0, score, **{**HALVES, "group": stats.RATES["three times"]}))
-    rows = stats.rates(stats.groups(runs))[2]
+            runs.append(made(init, seed, 50.0, score, **{**HALVES, "group": tables.RATES["three times"]}))
+    rows = tables.rates(stats.groups(runs))[2]
     assert [row[:2] for row in rows] == [["the paper's", init] for init in (
         "xavier_uniform", "xavier_normal@0.5", "orthogonal")] + [
             ["three times", init] for init in ("xavier_uniform", "orthogonal")]
     assert rows[-2][2:] == ["97.00 (1.00)", "", "3"]
     assert rows[-1][2] == "101.00 (3.00)" and rows[-1][3].startswith("+4.000 [") and rows[-1][4] == "3"
-    assert stats.rates({})[2] == []
+    assert tables.rates({})[2] == []
 
 
 def final(customs, comparator, missing=()):
@@ -716,11 +717,11 @@ def check_confirmed(missing):
     runs = final({"xavier_normal@0.5": 0.4, "orthogonal": 0.1}, "xavier_uniform", missing)
     seeds = [seed for seed in range(10, 18) if seed not in {seed for _, seed in missing}]
     by_hand = confirmed_by_hand(runs, seeds)
-    rows = stats.confirmed(stats.groups(runs))[2]
+    rows = tables.confirmed(stats.groups(runs))[2]
     assert [(row[1], row[2], row[4]) for row in rows] == [
         (init, "xavier_uniform", str(len(seeds))) for init, _ in by_hand]
     for row, d, p in zip(rows, by_hand.values(), plain_max_t(list(by_hand.values()))):
-        assert row[5].startswith(f"{statistics.mean(d):+.3f} [") and row[6] == stats.p_text(p)
+        assert row[5].startswith(f"{statistics.mean(d):+.3f} [") and row[6] == tables.p_text(p)
 
 
 def test_the_finalists_test_equals_a_plain_loop_over_joint_flips():
@@ -736,7 +737,7 @@ def test_confirmed_without_its_comparator_or_finalists_is_not_run():
     runs = final({"xavier_normal@0.5": 0.4}, "xavier_uniform")
     for absent in ("xavier_uniform", "xavier_normal@0.5"):
         some = [run for run in runs if run["config"]["init"] != absent or run["config"]["seed"] < 10]
-        assert stats.confirmed(stats.groups(some))[2] == []
+        assert tables.confirmed(stats.groups(some))[2] == []
 
 
 # ---- what counts as a weight that remains
@@ -759,15 +760,15 @@ def test_seeing_counts_by_plain_loops():
     for level in run["levels"]:
         level["inputs"] = [3, 0, 5, 7]
         expected = (sum(level["kept"].values()) - 3 - 7) / sum(FC.values())
-        assert stats.seeing([False, True, True, False])(level) == pytest.approx(expected)
-        assert stats.seeing([True] * 4)(level) == stats.density(level)
+        assert tables.seeing([False, True, True, False])(level) == pytest.approx(expected)
+        assert tables.seeing([True] * 4)(level) == stats.density(level)
 
 
 def test_a_difference_by_weights_on_dark_pixels_is_gone_when_they_are_not_counted(monkeypatch, tmp_path):
     """Accuracy is a function of the weights on lit pixels; normal schemes waste more on the others."""
     pixels = tmp_path / "pixels.json"
     pixels.write_text('{"mnist": {"images": 10000, "lit": [0, 9, 100, 5000]}}')
-    monkeypatch.setattr(stats, "PIXELS", pixels)
+    monkeypatch.setattr(tables, "PIXELS", pixels)
     runs = []
     for place, init in enumerate(stats.STANDARD):
         for seed in range(10, 16):
@@ -779,46 +780,46 @@ def test_a_difference_by_weights_on_dark_pixels_is_gone_when_they_are_not_counte
                 seen = (sum(level["kept"].values()) - (dark + rare) * fc1) / sum(FC.values())
                 level["test_acc"][1] = 0.9 + 0.02 * math.log(seen) + 0.001 * math.sin(seed + place) / 10
             runs.append(run)
-    rows = stats.dark(stats.groups(runs))[2]
+    rows = tables.dark(stats.groups(runs))[2]
     counted = ["all weights", "not on pixels never lit", "not on those lit by < 0.1%",
                "not on those lit by < 1%"]
     assert [row[:5] for row in rows] == [
         ["LeNet-300-100, MNIST", label, "1.2 to 0.21%", what, "6"]
-        for label in list(stats.CONTRASTS)[:2] for what in counted]
+        for label in list(tables.CONTRASTS)[:2] for what in counted]
     means = [float(row[5].split()[0]) for row in rows]
     assert all(abs(mean) < 0.01 for mean in means[:4]) and means[4] > means[5] > 0.05
     assert abs(means[6]) < 0.01 and abs(means[7]) < 0.01
     wholes = {init: stats.areas([run for run in runs if run["config"]["init"] == init], 0.012, 0.0021)
               for init in stats.STANDARD}
-    d = stats.paired(wholes, stats.CONTRASTS["shape: uniform less normal"])
-    assert rows[4][5:7] == [stats.signed(d), stats.p_text(stats.sign_flip(d))]
+    d = stats.paired(wholes, tables.CONTRASTS["shape: uniform less normal"])
+    assert rows[4][5:7] == [tables.signed(d), tables.p_text(stats.sign_flip(d))]
 
 
 def test_lit_schemes_against_the_plain_ones_of_later_seeds():
     """Of seeds 30 on alone; those that the schemes are compared on have no part in it, nor these in that."""
     runs = standards(8)
-    before = stats.contrasts(stats.groups(runs))
+    before = tables.contrasts(stats.groups(runs))
     for init, points in (("xavier_normal", 0.0), ("kaiming_normal", 1.0), ("xavier_normal_lit", 0.5),
                          ("kaiming_normal_lit", 1.7)):
         runs += [made(init, seed, 90 + points + seed / 100 * init.endswith("lit")) for seed in range(30, 38)]
         runs += [made(init, seed, 50.0) for seed in range(20, 22) if init.endswith("lit")]
-    rows = stats.lit(stats.groups(runs))[2]
+    rows = tables.lit(stats.groups(runs))[2]
     assert [row[1:3] for row in rows] == [["100 to 1.2%", "8"], ["1.2 to 0.21%", "8"]]
     gap = 0.6 + sum(range(30, 38)) / 800
-    assert all(row[3].startswith(f"{gap:+.3f} [") and row[4] == stats.p_text(2 / 2 ** 8) for row in rows)
-    assert stats.contrasts(stats.groups(runs)) == before
+    assert all(row[3].startswith(f"{gap:+.3f} [") and row[4] == tables.p_text(2 / 2 ** 8) for row in rows)
+    assert tables.contrasts(stats.groups(runs)) == before
 
 
 # ---- the other tables
 
 def test_spans_say_their_bounds():
     """The protocol's 1.2% is not 1%."""
-    assert [stats.span(pair) for pair in ((1, 0.012), (1, 0.016), (1, 0.03), (1, 0.036), (0.5, 0.3))] == [
+    assert [tables.span(pair) for pair in ((1, 0.012), (1, 0.016), (1, 0.03), (1, 0.036), (0.5, 0.3))] == [
         "100 to 1.2%", "100 to 1.6%", "100 to 3%", "100 to 3.6%", "50 to 30%"]
 
 
 def test_endpoints_are_means_over_the_confirming_seeds():
-    rows = stats.endpoints(stats.groups(standards(8)))[2]
+    rows = tables.endpoints(stats.groups(standards(8)))[2]
     assert [row[1:3] for row in rows[:4]] == [[span, label] for span in ("100 to 1.2%", "1.2 to 0.21%")
                                               for label in ("early stop", "level's end")]
     base = [96 + math.sin(i) for i in range(8)]
@@ -829,7 +830,7 @@ def test_endpoints_are_means_over_the_confirming_seeds():
 
 
 def test_the_secondary_area_from_100_to_7_percent_is_there():
-    pages = stats.verdicts(standards(8))
+    pages = tables.verdicts(standards(8))
     assert any("100 to 7%" in page for page in pages.values())
 
 
@@ -839,16 +840,16 @@ def test_accuracies_limits_and_stops_are_those_of_the_curve():
     runs = [made("xavier_normal", seed, [98.0] * 9 + [96.0] * 19 + [50.0 if seed == 10 else 96.0])
             for seed in (10, 11, 12)]
     found = stats.groups(runs)
-    accuracy = {row[1]: row[2] for row in stats.accuracies(found)[2]}
+    accuracy = {row[1]: row[2] for row in tables.accuracies(found)[2]}
     assert accuracy == {"100": "98.00 (0.00)", "21": "98.00 (0.00)", "7": "96.00 (0.00)", "3": "96.00 (0.00)",
                         "1.2": "96.00 (0.00)", "0.5": "96.00 (0.00)", "0.21": "80.67 (26.56)"}
-    row, = stats.limits(found)[2]
+    row, = tables.limits(found)[2]
     assert row[1:] == ["xavier_normal", *[f"{100 * math.sqrt(x[8] * x[9]):.2f}"] * 2, "1 (below 90%)",
                        "96.00", "3"]
     first = ["LeNet-300-100, MNIST", "xavier_normal", *["20"] * 5]
-    assert stats.stops(found)[2] == [[*first, "20", "0", "0"]]
+    assert tables.stops(found)[2] == [[*first, "20", "0", "0"]]
     runs[1]["levels"][28]["val_loss"] = [0.3, 0.2, 0.1]
-    assert stats.stops(found)[2] == [[*first, "23", "0", "33"]]
+    assert tables.stops(found)[2] == [[*first, "23", "0", "33"]]
 
 
 def test_limits_are_against_the_own_dense_network_and_the_common_one():
@@ -856,7 +857,7 @@ def test_limits_are_against_the_own_dense_network_and_the_common_one():
     x = densities(29)
     runs = [made("xavier_normal", 10, [98.0] * 10 + [96.0] * 19),
             made("kaiming_normal", 10, [97.0] * 10 + [95.0] * 19)]
-    rows = {row[1]: row[2:4] for row in stats.limits(stats.groups(runs))[2]}
+    rows = {row[1]: row[2:4] for row in tables.limits(stats.groups(runs))[2]}
 
     def between(share):
         return f"{100 * x[9] * (x[10] / x[9]) ** share:.2f}"
@@ -868,13 +869,13 @@ def test_a_seed_below_the_common_line_at_once_counts_in_the_median():
     """Common dense is 97.83: two seeds of three are below at once, the third's density is not the median."""
     runs = [made("xavier_normal", seed, 98.0 if seed == 12 else 96.0) for seed in (10, 11, 12)]
     runs += [made("kaiming_normal", seed, 99.0) for seed in (10, 11, 12)]
-    row, _ = stats.limits(stats.groups(runs))[2]
+    row, _ = tables.limits(stats.groups(runs))[2]
     assert row[2] == f"{100 * densities(29)[-1]:.2f}" and row[3] != row[2]
 
 
 def test_a_run_that_diverges_when_dense_and_then_collapses_is_counted():
     runs = [made("xavier_normal", 10, [None] + [9.8] * 28), made("xavier_normal", 11, 98.0)]
-    row, = stats.limits(stats.groups(runs))[2]
+    row, = tables.limits(stats.groups(runs))[2]
     assert row[4] == "1 (below 90%)"
 
 
@@ -884,16 +885,16 @@ def test_swaps_put_masks_and_values_where_they_belong():
     for how, other in (("magnitude", "xavier_uniform"), ("magnitude", "xavier_normal@4"),
                        ("snip-global", "xavier_uniform")):
         for masks, values in itertools.product(("xavier_normal", other), repeat=2):
-            group = f"mnist-fc-{how}{stats.HALF}"
+            group = f"mnist-fc-{how}{tables.HALF}"
             if masks != values:
-                donor = f"mnist-fc-{masks}-{how}{stats.HALF}"
-                group = f"mnist-fc-magnitude-from-{donor}{stats.HALF}"
+                donor = f"mnist-fc-{masks}-{how}{tables.HALF}"
+                group = f"mnist-fc-magnitude-from-{donor}{tables.HALF}"
             for seed in (0, 1, 2, 10):
                 points = 90 + 2 * (masks == other) + 0.5 * (values == other) + seed
                 if masks == values == "xavier_normal" and other != "xavier_uniform":
                     continue    # as for the first
                 runs.append(made(values, seed, points, **{**HALVES, "group": group}))
-    rows = stats.swaps(stats.groups(runs))[2]
+    rows = tables.swaps(stats.groups(runs))[2]
     assert [tuple(row[:2]) for row in rows] == [
         ("magnitude, layer by layer", "xavier_uniform"), ("magnitude, layer by layer", "xavier_normal@4"),
         ("SNIP, global", "xavier_uniform")]
@@ -904,16 +905,16 @@ def test_swaps_put_masks_and_values_where_they_belong():
 
 def test_carried_and_why_have_the_contrasts_of_the_exploring_seeds():
     """Five seeds below 10, t intervals: scale +0.3 and shape +0.1 in each method and variant."""
-    snip, movement = ({**HALVES, "group": f"mnist-fc-{name}{stats.HALF}"} for name in ("snip", "movement"))
+    snip, movement = ({**HALVES, "group": f"mnist-fc-{name}{tables.HALF}"} for name in ("snip", "movement"))
     runs = screening() + standards(5, first=0, **snip) + standards(5, first=0, **movement)
     runs += [made("orthogonal", seed, 70.0, **snip) for seed in (0, 1, 20)]
     standard = {run["config"]["seed"]: 100 * run["levels"][0]["test_acc"][1] for run in runs
                 if run["config"]["init"] == "xavier_uniform" and run["config"]["pruner"] == "snip"}
-    _, head, rows = stats.carried(stats.groups(runs))
+    _, head, rows = tables.carried(stats.groups(runs))
     rows = {row[0]: dict(zip(head, row)) for row in rows}
     assert list(rows) == ["magnitude, layer by layer", "movement", "SNIP, layer by layer"]
     for name in ("movement", "SNIP, layer by layer"):
-        scale, shape = list(stats.CONTRASTS)[:2]
+        scale, shape = list(tables.CONTRASTS)[:2]
         assert rows[name][scale].startswith("+0.300 [") and rows[name][shape].startswith("+0.100 [")
         assert rows[name]["n"] == "5" and rows[name]["xavier_normal@0.5 less xavier_uniform"] == ""
     plain = [100 * run["levels"][0]["test_acc"][1] for run in runs if run["config"]["init"] in stats.STANDARD
@@ -921,7 +922,7 @@ def test_carried_and_why_have_the_contrasts_of_the_exploring_seeds():
     assert rows["SNIP, layer by layer"]["mean"] == f"{statistics.mean(plain):.2f}"
     gap = 70.0 - (standard[0] + standard[1]) / 2
     assert rows["SNIP, layer by layer"]["orthogonal less xavier_uniform"].startswith(f"{gap:+.3f} [")
-    why = [row for row in stats.why(stats.groups(runs))[2] if row[0] == "pruned by movement"]
+    why = [row for row in tables.why(stats.groups(runs))[2] if row[0] == "pruned by movement"]
     assert [row[1] for row in why] == ["100 to 1.6%", "1.6 to 0.21%"]
     for row in why:
         assert row[6].startswith("+0.300 [") and row[7].startswith("+0.100 [") and row[8] == "5"
@@ -930,8 +931,8 @@ def test_carried_and_why_have_the_contrasts_of_the_exploring_seeds():
 def before_training(laplace, t4, late=range(10, 16)):
     """Runs of SNIP and SynFlow: validation scores of the heavy-tailed schemes by method, test differences."""
     runs, noise = [], np.random.default_rng(5)
-    for method, name in enumerate(stats.BEFORE):
-        how = {**HALVES, "group": stats.METHODS[name]}
+    for method, name in enumerate(tables.BEFORE):
+        how = {**HALVES, "group": tables.METHODS[name]}
         for seed in range(5):
             runs += [made(init, seed, 0.0, scores[method], **how)
                      for init, scores in (("shape_laplace", laplace), ("shape_t4", t4))]
@@ -943,21 +944,21 @@ def before_training(laplace, t4, late=range(10, 16)):
 
 def test_the_heavy_tailed_scheme_is_chosen_by_validation_over_both_methods():
     for laplace, t4, chosen in (((90, 92), (91, 90), "shape_laplace"), ((90, 92), (91, 92), "shape_t4")):
-        assert stats.heavy(stats.groups(before_training(laplace, t4))) == chosen
+        assert tables.heavy(stats.groups(before_training(laplace, t4))) == chosen
     lacking = [run for run in before_training((90, 92), (91, 90))
                if run["config"]["seed"] != 3 or run["config"]["init"] != "shape_t4"]
-    assert stats.heavy(stats.groups(lacking)) is None is stats.heavy({})
+    assert tables.heavy(stats.groups(lacking)) is None is tables.heavy({})
 
 
 def test_shapes_before_training_are_tested_as_one_family_by_plain_flips():
     runs = before_training((90, 92), (91, 90))
-    rows, raw = stats.before(stats.groups(runs))[2], []
-    assert [row[:2] for row in rows] == [[name, f"{init} less xavier_normal"] for name in stats.BEFORE
+    rows, raw = tables.before(stats.groups(runs))[2], []
+    assert [row[:2] for row in rows] == [[name, f"{init} less xavier_normal"] for name in tables.BEFORE
                                          for init in ("xavier_uniform", "shape_laplace")]
     for row in rows:
         values = {run["config"]["init"]: {} for run in runs}
         for run in runs:
-            if stats.group_name(run) == stats.METHODS[row[0]] and run["config"]["seed"] >= 10:
+            if stats.group_name(run) == tables.METHODS[row[0]] and run["config"]["seed"] >= 10:
                 values[run["config"]["init"]][run["config"]["seed"]] = 100 * run["levels"][0]["test_acc"][1]
         one, other = values["xavier_normal"], values[row[1].split()[0]]
         d = [other[seed] - one[seed] for seed in one]
@@ -965,22 +966,22 @@ def test_shapes_before_training_are_tested_as_one_family_by_plain_flips():
         sums = [abs(sum(sign * x for sign, x in zip(signs, d)))
                 for signs in itertools.product((1, -1), repeat=6)]
         raw.append(sum(value >= abs(sum(d)) - 1e-9 for value in sums) / 64)
-        assert row[6] == stats.p_text(raw[-1])
-    assert [row[7] for row in rows] == [stats.p_text(p) for p in stats.holm(raw)]
+        assert row[6] == tables.p_text(raw[-1])
+    assert [row[7] for row in rows] == [tables.p_text(p) for p in stats.holm(raw)]
 
 
 def test_doses_are_means_over_the_schemes_of_a_dose_by_seed():
     areas = {"a": {0: 1.0, 1: 2.0, 2: 9.0}, "b": {0: 3.0, 1: 6.0}, "c": {1: 7.0}, "none": {}}
-    found = stats.dosed(areas, {"c": 4, "a": 0.5, "b": 0.5, "none": 1, "absent": 2, "d": 0.5})
+    found = tables.dosed(areas, {"c": 4, "a": 0.5, "b": 0.5, "none": 1, "absent": 2, "d": 0.5})
     assert {dose: seeds.tolist() for dose, seeds in found.items()} == {0.5: [2.0, 4.0], 4: [7.0]}
-    assert list(found) == [0.5, 4] and stats.dosed({}, {"a": 1}) == {}
+    assert list(found) == [0.5, 4] and tables.dosed({}, {"a": 1}) == {}
 
 
 def test_shares_are_of_each_layer_under_the_global_ranking():
-    runs = [made("xavier_normal", seed, 90.0, group=f"{stats.FULL}-global{stats.HALF}",
+    runs = [made("xavier_normal", seed, 90.0, group=f"{tables.FULL}-global{tables.HALF}",
                  rates=(rate, 0.28), levels=10) for seed, rate in ((0, 0.5), (1, 0.5), (10, 0.9))]
     runs[1]["levels"][4] = {**runs[1]["levels"][4], "kept": {"fc1": 14_700, "fc2": 1_800, "out": 300}}
-    _, head, rows = stats.shares(stats.groups(runs))
+    _, head, rows = tables.shares(stats.groups(runs))
     row = dict(zip(head, rows[0]))
     assert len(rows) == 1 and row["n"] == "2" and row["fc1 at 6.3%"] == "6.25 (0.00)"
     assert row["fc2 at 6.3%"] == f"{(6.25 + 6) / 2:.2f} ({0.25 / math.sqrt(2):.2f})"
@@ -989,7 +990,7 @@ def test_shares_are_of_each_layer_under_the_global_ranking():
 
 def test_pixels_and_units_in_use_by_hand():
     """At one density alone; a run without diagnostics does not count."""
-    runs, synflow = [], {**HALVES, "group": stats.METHODS["SynFlow, global"]}
+    runs, synflow = [], {**HALVES, "group": tables.METHODS["SynFlow, global"]}
     for seed, (pixels, idle) in enumerate(((3, 292), (5, 288))):
         run = made("xavier_normal", seed, 90.0 + 2 * seed, **synflow)
         for level in run["levels"]:
@@ -997,13 +998,13 @@ def test_pixels_and_units_in_use_by_hand():
             level["diagnostics"] = {"layers": {"fc1": {"no_way_in": idle if level["level"] == 7 else 0}}}
         runs.append(run)
     runs += [made("xavier_uniform", 0, 90.0, **synflow), made("orthogonal", 0, 90.0, **synflow)]
-    assert stats.used(stats.groups(runs))[2] == [
+    assert tables.used(stats.groups(runs))[2] == [
         ["SynFlow, global", "xavier_normal", "91.00 (1.41)", "4.00 (1.41)", "10.00 (2.83)", "2"]]
 
 
 def test_paths_by_hand():
     """Of the last level alone; a run without diagnostics does not count."""
-    runs, shares, snip = [], (30.0, 20.0, 60.0, 80.0), {**HALVES, "group": stats.METHODS["SNIP, global"]}
+    runs, shares, snip = [], (30.0, 20.0, 60.0, 80.0), {**HALVES, "group": tables.METHODS["SNIP, global"]}
     for seed, (accuracy, share, least) in enumerate(zip((50.0, 60.0, 70.0, 80.0), shares, (0, 1, 0, 2))):
         run = made("xavier_normal", seed, accuracy, **snip)
         for level in run["levels"]:
@@ -1011,27 +1012,27 @@ def test_paths_by_hand():
                                     "least_class_inputs": least if level["level"] == 9 else 5}
         runs.append(run)
     runs.append(made("xavier_normal", 4, 10.0, **snip))  # without diagnostics
-    rows = stats.paths(stats.groups(runs))[2]
+    rows = tables.paths(stats.groups(runs))[2]
     sd = statistics.stdev(shares)
     assert rows == [["SNIP, global", "65.00 (12.91)", f"47.50 ({sd:.2f})", "2", "4"]]
 
 
 def test_controls_show_both_looks_of_the_exploring_seeds():
     runs = [made("xavier_normal", seed, 97.0 + seed, levels=16, group=group)
-            for group in stats.CONTROLLED.values() for seed in (0, 1, 2)]
+            for group in tables.CONTROLLED.values() for seed in (0, 1, 2)]
     runs += [made("xavier_normal", 10, 50.0)]
-    rows = stats.controls(stats.groups(runs))[2]
-    assert rows == [[name, *["98.00 (1.00); 97.00"] * 4, "3"] for name in stats.CONTROLLED]
+    rows = tables.controls(stats.groups(runs))[2]
+    assert rows == [[name, *["98.00 (1.00); 97.00"] * 4, "3"] for name in tables.CONTROLLED]
 
 
 def test_the_controls_of_short_runs_have_a_cell_under_each_head():
-    _, head, rows = stats.controls(stats.groups([made("xavier_normal", 0, 97.0, levels=2)]))
+    _, head, rows = tables.controls(stats.groups([made("xavier_normal", 0, 97.0, levels=2)]))
     assert rows == [["ticket", "97.00; 96.00", "", "", "", "1"]] and len(head) == 6
 
 
 def test_controls_of_runs_under_way_are_the_mean_of_what_is_there():
     runs = [made("xavier_normal", seed, 97.0 + seed, levels=5 if seed == 2 else 16) for seed in (0, 1, 2)]
-    row, = stats.controls(stats.groups(runs))[2]
+    row, = tables.controls(stats.groups(runs))[2]
     assert row[1] == "98.00 (1.00); 97.00" and row[4] == "97.50 (0.71); 96.50"
 
 
@@ -1039,7 +1040,7 @@ def test_calibrations_are_of_schemes_with_twelve_seeds():
     noise = np.random.default_rng(30)
     runs = [made("xavier_normal", seed, noise.normal(97, 0.1)) for seed in range(10, 22)]
     runs += [made("kaiming_normal", seed, noise.normal(97, 0.1)) for seed in range(10, 21)]
-    (_, init, share), = stats.calibrations(stats.groups(runs))[2]
+    (_, init, share), = tables.calibrations(stats.groups(runs))[2]
     values = [100 * run["levels"][0]["test_acc"][1] for run in runs[:12]]
     assert init == "xavier_normal" and share == f"{100 * stats.calibration(values):.1f}%"
     assert float(share.rstrip("%")) <= 5
@@ -1080,21 +1081,21 @@ def grids():
     return seeds, configs
 
 
-@pytest.mark.parametrize("name", stats.STUDIES)
+@pytest.mark.parametrize("name", tables.STUDIES)
 def test_the_runs_of_a_study_are_made_by_a_grid(grids, name):
-    there = grids[0].get(stats.STUDIES[name].group, {})
+    there = grids[0].get(tables.STUDIES[name].group, {})
     assert set(stats.STANDARD) <= set(there), sorted(grids[0])
     assert all(sum(seed >= 10 for seed in there[init]) >= 3 for init in stats.STANDARD)
 
 
-@pytest.mark.parametrize("group", [*stats.METHODS.values(), *stats.VARIANTS.values()])
+@pytest.mark.parametrize("group", [*tables.METHODS.values(), *tables.VARIANTS.values()])
 def test_the_runs_of_a_method_and_a_variant_are_made_by_a_grid(grids, group):
     for init in stats.STANDARD:
         there = grids[0].get(group, {}).get(init, ())
         assert {seed for seed in there if seed < 10} == {0, 1, 2, 3, 4}, sorted(grids[0])
 
 
-@pytest.mark.parametrize("group", stats.CONTROLLED.values())
+@pytest.mark.parametrize("group", tables.CONTROLLED.values())
 def test_the_runs_of_a_control_are_made_by_a_grid(grids, group):
     assert {seed for seed in grids[0].get(group, {}).get("xavier_normal", ()) if seed < 10} == {0, 1, 2, 3, 4}
 
@@ -1109,14 +1110,14 @@ class Asked(dict):
 
 def test_the_tables_ask_for_the_groups_of_the_grids_and_for_no_others(grids):
     found = Asked()
-    for name, function in stats.VERDICTS.items():
+    for name, function in tables.VERDICTS.items():
         assert function(found)[2] == [], name
     assert found["asked"] == set(grids[0])
 
 
 def test_the_conv_grid_of_a_cpu_with_amx_is_read_too():
     found = {stats.group_name({"name": name, "config": config}) for _, name, config in commands("conv", True)}
-    assert found <= {study.group for study in stats.STUDIES.values()}
+    assert found <= {study.group for study in tables.STUDIES.values()}
 
 
 def planned(config):
@@ -1151,36 +1152,36 @@ def whole(grids):
     return stats.groups(runs)
 
 
-@pytest.mark.parametrize("name", stats.STUDIES)
+@pytest.mark.parametrize("name", tables.STUDIES)
 def test_the_bounds_of_a_study_are_levels_of_its_runs(grids, name):
-    found, bounds = planned(grids[1][stats.STUDIES[name].group]), stats.STUDIES[name].bounds
+    found, bounds = planned(grids[1][tables.STUDIES[name].group]), tables.STUDIES[name].bounds
     for pair in itertools.pairwise(bounds):
         assert stats.area(found, [5.0] * len(found), *pair) == pytest.approx(5.0), found
 
 
 def test_the_protocols_bounds_are_levels_20_and_28_of_fc(grids):
-    found, study = planned(grids[1][stats.FULL]), stats.STUDIES["LeNet-300-100, MNIST"]
+    found, study = planned(grids[1][tables.FULL]), tables.STUDIES["LeNet-300-100, MNIST"]
     assert [stats.level_near(found, bound) for bound in study.bounds] == [0, 20, 28]
 
 
 def test_of_all_grids_every_table_has_all_its_rows(grids, whole):
     """Rows as many as names, none with an empty number, where every run of the grids is there."""
-    rows = {name: function(whole)[2] for name, function in stats.VERDICTS.items()}
-    ranges = {name: len(study.bounds) - 1 for name, study in stats.STUDIES.items()}
+    rows = {name: function(whole)[2] for name, function in tables.VERDICTS.items()}
+    ranges = {name: len(study.bounds) - 1 for name, study in tables.STUDIES.items()}
     to_seven = {name: "Fashion" not in name for name in ranges}  # halving passes 7% by
     assert [row[0] for row in rows["endpoints"]] == [
         name for name in ranges for _ in range(2 * (ranges[name] + to_seven[name]))]
     for table, tests in (("contrasts", 3), ("pairs", 6)):
         names = [name for name in ranges for _ in range(tests * ranges[name])]
         assert [row[0] for row in rows[table]] == names
-    assert {row[0] for row in rows["accuracies"]} == {row[0] for row in rows["limits"]} == set(stats.STUDIES)
-    assert {row[0] for row in rows["screen"]} == set(grids[0][stats.HALVED])
-    assert [row[0] for row in rows["carried"]] == list(stats.METHODS)
-    assert [row[0] for row in rows["why"]] == [name for name in stats.VARIANTS for _ in range(2)]
-    assert [(row[0], row[1]) for row in rows["swaps"]] == stats.SWAPS
-    assert [row[0] for row in rows["controls"]] == list(stats.CONTROLLED)
+    assert {row[0] for row in rows["accuracies"]} == {row[0] for row in rows["limits"]} == set(tables.STUDIES)
+    assert {row[0] for row in rows["screen"]} == set(grids[0][tables.HALVED])
+    assert [row[0] for row in rows["carried"]] == list(tables.METHODS)
+    assert [row[0] for row in rows["why"]] == [name for name in tables.VARIANTS for _ in range(2)]
+    assert [(row[0], row[1]) for row in rows["swaps"]] == tables.SWAPS
+    assert [row[0] for row in rows["controls"]] == list(tables.CONTROLLED)
     assert [row[1] for row in rows["lit"]] == ["100 to 1.2%", "1.2 to 0.21%"]
-    assert [row[0] for row in rows["before"]] == list(stats.BEFORE)  # two seeds choose no heavy-tailed scheme
+    assert [row[0] for row in rows["before"]] == list(tables.BEFORE)  # two seeds choose none of HEAVY
     for table in ("endpoints", "contrasts", "pairs", "limits", "why", "swaps", "controls"):
         assert all(cell not in ("", "nan") for row in rows[table] for cell in row), table
     assert all(row[1] == "96.85" for row in rows["carried"])  # 97, 96.9, 96.8 and 96.7
@@ -1191,15 +1192,15 @@ def test_of_all_grids_every_table_has_all_its_rows(grids, whole):
 def test_of_nothing_every_table_says_not_run(tmp_path):
     fake(tmp_path, data="glyphs", levels=3)
     for runs in ([], stats.read(tmp_path), [made("xavier_normal", 0, 97.0, group="mnist-fc-none", levels=1)]):
-        pages = stats.verdicts(runs)
-        assert list(pages) == list(stats.VERDICTS)
+        pages = tables.verdicts(runs)
+        assert list(pages) == list(tables.VERDICTS)
         assert all("Not run." in page and "|" not in page for page in pages.values())
 
 
-GROUPS = [*(study.group for study in stats.STUDIES.values()), f"{stats.FULL}-reinit",
-          *(f"mnist-fc-{rest}{stats.HALF}" for rest in (
+GROUPS = [*(study.group for study in tables.STUDIES.values()), f"{tables.FULL}-reinit",
+          *(f"mnist-fc-{rest}{tables.HALF}" for rest in (
               "magnitude", "movement", "snip", "magnitude-oneshot", "magnitude-unit",
-              f"magnitude-from-mnist-fc-xavier_normal-magnitude{stats.HALF}"))]
+              f"magnitude-from-mnist-fc-xavier_normal-magnitude{tables.HALF}"))]
 LITTLE = {  # schemes, seeds, levels of a run by (scheme, seed)
     "one run": (["kaiming_uniform"], [0, 10], lambda init, seed: 29),
     "one level": (["xavier_normal", "kaiming_normal"], [0, 10], lambda init, seed: 1),
@@ -1220,12 +1221,12 @@ def pages_of_little(name):
     schemes, seeds, length = LITTLE[name]
     runs = []
     for group, init, seed in itertools.product(GROUPS, schemes, seeds):
-        halved = stats.HALF in group
+        halved = tables.HALF in group
         levels = math.ceil(length(init, seed) / (3 if halved else 1))
         if levels:
             runs.append(made(init, seed, 97 + math.sin(seed + len(init)), 96.0, group=group, levels=levels,
                              rates=HALF_RATES if halved else FULL_RATES))
-    return stats.verdicts(runs)
+    return tables.verdicts(runs)
 
 
 @pytest.mark.parametrize("name", LITTLE)
@@ -1247,10 +1248,10 @@ def test_only_the_controls_of_an_incomplete_study_say_nan():
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_the_tables_of_runs_without_a_finite_loss_are_pages():
     runs = [made(init, seed, [None] * 29) for init in stats.STANDARD for seed in (0, 1, 10, 11, 12)]
-    pages = stats.verdicts(runs)
+    pages = tables.verdicts(runs)
     assert "Not run." in pages["contrasts"] and "Not run." in pages["endpoints"]
 
 
 def test_a_run_without_levels_counts_as_not_run():
-    pages = stats.verdicts([made(init, 10, 97.0, levels=0) for init in stats.STANDARD])
+    pages = tables.verdicts([made(init, 10, 97.0, levels=0) for init in stats.STANDARD])
     assert "Not run." in pages["contrasts"]

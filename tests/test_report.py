@@ -12,12 +12,12 @@ from conftest import REAL, ROOT
 from test_analysis import made
 from test_stats import fake
 
-sys.path.insert(0, str(ROOT / "report"))
-import build  # noqa: E402
-import data as datasets  # noqa: E402
-import inits  # noqa: E402
-import models  # noqa: E402
-import stats  # noqa: E402
+import build
+import data as datasets
+import inits
+import models
+import stats
+import tables
 
 
 @pytest.fixture(scope="module")
@@ -45,18 +45,18 @@ def test_the_report_is_the_same_twice_and_leaves_no_mark(runs, tmp_path, monkeyp
     for kind in ("Table", "Figure"):
         numbered = re.findall(rf"^\*\*{kind} (\d+)\.\*\*", texts[0], re.M)
         assert numbered == [str(place) for place in range(1, len(numbered) + 1)] and numbered
-    row = stats.contrasts(stats.groups(stats.read(runs)))[2][1]
+    row = tables.contrasts(stats.groups(stats.read(runs)))[2][1]
     assert "| " + " | ".join(row) + " |" in texts[0]
 
 
 def test_every_mark_of_text_and_slides_is_of_something():
     text = "".join((ROOT / "report" / name).read_text() for name in ("text.md", "slides.md", "answer.md"))
-    tables = {*stats.VERDICTS, "networks", "schemes", "hyperparameters", "runs"}
+    made_here = {*tables.VERDICTS, "networks", "schemes", "hyperparameters", "runs"}
     shown = {name for kind, name, _ in build.MARK.findall(text) if kind != "ref"}
     for kind, name, caption in build.MARK.findall(text):
-        assert name in {"table": tables, "ref": shown}.get(kind, {name})
+        assert name in {"table": made_here, "ref": shown}.get(kind, {name})
         assert kind != "figure" or caption
-    assert set(stats.VERDICTS) <= shown
+    assert set(tables.VERDICTS) <= shown
 
 
 def test_the_numbers_typed_in_the_text_are_those_of_the_code():
@@ -86,26 +86,26 @@ def test_the_counts_typed_in_text_and_slides_are_those_of_the_code():
 @pytest.mark.skipif(not (REAL / "mnist.npz").exists(), reason="the real MNIST is not at hand")
 def test_as_many_pixels_are_always_dark_as_the_text_says():
     dark = int(models.dark(datasets.load("mnist", REAL).x_train).sum())
-    pixels = json.loads(stats.PIXELS.read_text())["mnist"]
-    rare = sum(n < stats.RARE * pixels["images"] for n in pixels["lit"])
+    pixels = json.loads(tables.PIXELS.read_text())["mnist"]
+    rare = sum(n < tables.RARE * pixels["images"] for n in pixels["lit"])
     text = (ROOT / "report" / "text.md").read_text().replace("\n", " ")
     assert f"784 pixels {dark} are dark in every training image, and {rare} are lit in fewer" in text
 
 
-@pytest.mark.parametrize("name", json.loads(stats.PIXELS.read_text()))
+@pytest.mark.parametrize("name", json.loads(tables.PIXELS.read_text()))
 def test_the_pixels_are_lit_by_as_many_images(name):
     if not (REAL / f"{name}.npz").exists():
         pytest.skip(f"the real {name} is not at hand")
     x = datasets.load(name, REAL).x_train.flatten(1)
     dark = x.min()  # 0 of 255, standardised
-    found = json.loads(stats.PIXELS.read_text())[name]
+    found = json.loads(tables.PIXELS.read_text())[name]
     assert found == {"images": len(x), "lit": [int((column > dark).sum()) for column in x.T]}
-    assert stats.RARE == inits.RARE
+    assert tables.RARE == inits.RARE
 
 
 def test_the_finalists_that_the_grids_run_are_those_of_the_screen():
     """Once results/ holds the screen."""
-    customs, comparator = stats.finalists(stats.groups(stats.read(ROOT / "results")))
+    customs, comparator = tables.finalists(stats.groups(stats.read(ROOT / "results")))
     script = (ROOT / "run_all.sh").read_text()
     if customs:
         assert f'FINALISTS="{" ".join(customs)}"' in script and f"COMPARATOR={comparator} " in script
@@ -113,31 +113,31 @@ def test_the_finalists_that_the_grids_run_are_those_of_the_screen():
 
 def test_the_heavy_tailed_scheme_that_the_grids_run_is_the_protocols():
     """Once results/ holds its runs under pruning before training."""
-    chosen = stats.heavy(stats.groups(stats.read(ROOT / "results")))
+    chosen = tables.heavy(stats.groups(stats.read(ROOT / "results")))
     assert not chosen or f"HEAVY={chosen} " in (ROOT / "run_all.sh").read_text()
 
 
 def test_what_the_text_says_in_words_of_pruning_before_training_is_so():
     text = (ROOT / "report" / "text.md").read_text().replace("\n", " ")
     groups = stats.groups(stats.read(ROOT / "results"))
-    chosen = stats.heavy(groups)
+    chosen = tables.heavy(groups)
     assert chosen == "shape_t4" and "Student's t, the heavy-tailed scheme with the higher validation" in text
     assert "All four have the predicted sign, in each of the ten seeds." in text
-    for name in stats.BEFORE:
-        areas = stats.under(groups, name, stats.confirming)
+    for name in tables.BEFORE:
+        areas = tables.under(groups, name, tables.confirming)
         lower, higher = (stats.paired(areas, {init: 1, "xavier_normal": -1})
                          for init in ("xavier_uniform", chosen))
         assert len(lower) == len(higher) == 10 and (lower < 0).all() and (higher > 0).all()
-    units = {tuple(row[:2]): float(row[4].split()[0]) for row in stats.used(groups)[2]}
+    units = {tuple(row[:2]): float(row[4].split()[0]) for row in tables.used(groups)[2]}
     assert units["SynFlow, global", "shape_sign"] == 2 and "SynFlow two of 300 with signs" in text
-    synflow = [units["SynFlow, global", init] for init in stats.SHAPES]
+    synflow = [units["SynFlow, global", init] for init in tables.SHAPES]
     assert synflow == sorted(synflow) and "and more with each heavier shape" in text
-    graspers = stats.exploring(groups, stats.METHODS["GraSP, global"])
+    graspers = tables.exploring(groups, tables.METHODS["GraSP, global"])
     ends = {init: stats.matrix(runs, stats.early_test_acc)[1].mean(0)[-2:] for init, runs in graspers.items()}
     assert max(last for _, last in ends.values()) < 0.14
     assert max(ends[init][0] for init in ends if "uniform" in init) < 0.14
     assert "at 0.21% with every scheme, and with uniform weights from 0.4% on" in text
-    layerwise = [sum(map(len, groups[f"mnist-fc-{name}{stats.HALF}"].values()))
+    layerwise = [sum(map(len, groups[f"mnist-fc-{name}{tables.HALF}"].values()))
                  for name in ("synflow", "grasp")]
     assert layerwise == [5, 1] and "Five layer-wise runs of SynFlow and one of GraSP" in text
 
@@ -149,7 +149,7 @@ def test_the_report_s_own_differences_by_hand():
         for place, init in enumerate(("xavier_normal", "shape_t4")):
             for seed in range(3):
                 points[method, place, seed] = 90 + method + 3 * place * (1 + method) + seed * (1 + 2 * place)
-                runs.append(made(init, seed, points[method, place, seed], group=stats.METHODS[name],
+                runs.append(made(init, seed, points[method, place, seed], group=tables.METHODS[name],
                                  levels=10, rates=(0.5, 0.28)))
     gaps = [[points[method, 1, seed] - points[method, 0, seed] for seed in range(3)] for method in (0, 1)]
     found = build.explored(stats.groups(runs))

@@ -1,0 +1,586 @@
+"""The tables of the study: each a function of {group: {scheme: runs}}, as stats.groups has them, that gives
+(what it says, head, rows).
+
+    python stats.py results     prints them all
+"""
+import functools
+import itertools
+import json
+import sys
+from collections import namedtuple
+from pathlib import Path
+
+import numpy as np
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+import stats  # noqa: E402
+from stats import (NAN, STANDARD, area_between, areas, calibration, density, diagnostic,  # noqa: E402
+                   early_step, early_test_acc, early_val_acc, equivalence, final_test_acc, holm, interval,
+                   level_near, matrix, max_t, paired, sign_flip, within_a_point)
+
+FULL, HALF = "mnist-fc-magnitude", "-ratefc0.5-rateout0.28"     # all rounds; half of the weights a round
+HALVED = FULL + HALF
+Study = namedtuple("Study", "group bounds margin collapsed")    # bounds: of the areas, densities
+EXPLORE, CONFIRM, LATER = range(10), range(10, 30), range(30, 50)   # seeds, by what they are for
+STUDIES = {
+    "LeNet-300-100, MNIST": Study(FULL, (1, 0.012, 0.0021), 0.1, 90),
+    "LeNet-300-100, Fashion-MNIST": Study("fashion_mnist-fc-magnitude" + HALF, (1, 0.016, 0.0021), 0.1, 70),
+    "Conv-2, CIFAR-10": Study("cifar10-conv2-magnitude-epochs2-rateconv0.19-ratefc0.36-rateout0.19",
+                              (1, 0.03), 0.5, 25),
+    "Conv-2, CIFAR-10, 20 rounds": Study("cifar10-conv2-magnitude-bf16", (1, 0.03, 0.0126), 0.5, 25),
+    "Conv-6, CIFAR-10, 20 rounds": Study("cifar10-conv6-magnitude-bf16", (1, 0.036, 0.0254), 0.5, 25)}
+TAIL = (0.016, 0.0021)                                          # of a halved run
+SAME = ("shape_normal", "shape_uniform")                        # as two of the standard schemes are
+SCREEN = 5                                                      # seeds that a scheme is chosen by
+METHODS = {"magnitude, layer by layer": HALVED, "magnitude, global": f"{FULL}-global{HALF}",
+           "magnitude, one-shot": f"{FULL}-oneshot{HALF}",
+           **{name: f"mnist-fc-{name}{HALF}" for name in ("movement", "filters", "random")},
+           "SNIP, layer by layer": f"mnist-fc-snip{HALF}",
+           **{f"{name}, global": f"mnist-fc-{name.lower()}-global{HALF}" for name in ("SNIP", "GraSP",
+                                                                                      "SynFlow")}}
+BEFORE = ("SNIP, global", "SynFlow, global")                    # METHODS that the shapes are tested under
+HEAVY = ("shape_laplace", "shape_t4")
+SHAPES = ("shape_sign", "xavier_uniform", "truncated_glorot", "xavier_normal", *HEAVY)  # by kurtosis
+SWAPS = [*(("magnitude, layer by layer", other) for other in ("xavier_uniform", "kaiming_normal",
+                                                              "xavier_normal@4")),
+         *((name, "xavier_uniform") for name in BEFORE)]        # whose masks, and against xavier_normal
+PIXELS = HERE / "pixels.json"                                  # by how many images a pixel is lit
+RARE = 0.001                                                    # of them: less is rarely lit
+UNITS = 0.006                                                   # the least density of `filters`, but for one
+VARIANTS = {"as it is": HALVED, "signs of w0 alone": f"{FULL}-rewindsigns{HALF}",
+            "w0 rescaled to each unit's norm": f"{FULL}-rewindrescaled{HALF}",
+            "pruned by movement": f"mnist-fc-movement{HALF}", "pixels in [0, 1]": f"{FULL}-unit{HALF}",
+            "12 epochs a level": f"{FULL}-epochs12{HALF}"}
+RATES = {"a third": f"{FULL}-lr0.0004{HALF}", "the paper's": HALVED, "three times": f"{FULL}-lr0.0036{HALF}"}
+CONTRASTS = {  # scheme: weight
+    "scale: Kaiming less Xavier": dict(zip(STANDARD, (-0.5, -0.5, 0.5, 0.5))),
+    "shape: uniform less normal": dict(zip(STANDARD, (-0.5, 0.5, -0.5, 0.5))),
+    "interaction of the two": dict(zip(STANDARD, (1, -1, -1, 1)))}
+LIT = dict(zip(("xavier_normal", "kaiming_normal", "xavier_normal_lit", "kaiming_normal_lit"),
+               (-0.5, -0.5, 0.5, 0.5)))
+PAIRS = {f"{b} less {a}": {a: -1, b: 1} for i, a in enumerate(STANDARD) for b in STANDARD[i + 1:]}
+
+
+def span(bounds):
+    """A pair of densities as a person reads it."""
+    return f"{100 * bounds[0]:g} to {100 * bounds[1]:.2g}%"
+
+
+def with_seeds(groups, group, seeds):
+    """{scheme: runs} of a group, of these seeds."""
+    kept = {init: [run for run in runs if run["config"]["seed"] in seeds]
+            for init, runs in groups.get(group, {}).items()}
+    return {init: runs for init, runs in kept.items() if runs}
+
+
+exploring, confirming, later = (functools.partial(with_seeds, seeds=seeds)
+                                for seeds in (EXPLORE, CONFIRM, LATER))
+
+
+def by_scheme(schemes, bounds, quantity=None):
+    """{scheme: {seed: area}} between two densities."""
+    return {init: areas(runs, *bounds, quantity) for init, runs in schemes.items()}
+
+
+def studies(groups):
+    """(name, study, its schemes, its pairs of bounds) of what has been run."""
+    for name, study in STUDIES.items():
+        schemes = confirming(groups, study.group)
+        if schemes:
+            yield name, study, schemes, list(zip(study.bounds, study.bounds[1:]))
+
+
+def ns(groups):
+    """How many there are of each of the four schemes: 20, or 20/19/20/20."""
+    found = [str(len(groups.get(init, []))) for init in STANDARD]
+    return found[0] if len(set(found)) == 1 else "/".join(found)
+
+
+def spread(values):
+    """mean (sd) of numbers."""
+    values = np.array(list(values))
+    if not len(values):
+        return ""
+    return f"{values.mean():.2f}" + (f" ({values.std(ddof=1):.2f})" if len(values) > 1 else "")
+
+
+def signed(d):
+    """mean [95% interval] of differences."""
+    if len(d) < 2:
+        return f"{d.mean():+.2f}" if len(d) else ""
+    low, high = interval(d)
+    return f"{d.mean():+.3f} [{low:+.3f}, {high:+.3f}]"
+
+
+def p_text(p):
+    return f"{p:.1e}" if p < 0.001 else f"{p:.3f}"
+
+
+def endpoints(groups):
+    rows = []
+    for name, study, schemes, bounds in studies(groups):
+        for pair in [*bounds, (1, 0.07)]:
+            for label, quantity in (("early stop", early_test_acc), ("level's end", final_test_acc)):
+                found = by_scheme(schemes, pair, quantity)
+                if not any(found.values()):
+                    continue
+                rows.append([name, span(pair), label,
+                             *(spread(found.get(init, {}).values()) for init in STANDARD),
+                             ns(found)])
+    return ("Normalised area under test accuracy against log density, in points: mean (sd over seeds).",
+            ["network, data", "densities", "accuracy at", *STANDARD, "n"], rows)
+
+
+def tests(groups, table, together):
+    """(study's name, its margin, label, pair of bounds, differences, sign-flip p, Holm p, equivalence p) of
+    {label: weights}: one Holm family a study, over its areas `together` or for each of them."""
+    for name, study, schemes, bounds in studies(groups):
+        for family in [bounds] if together else [[pair] for pair in bounds]:
+            cases = [(label, pair, paired(by_scheme(schemes, pair), weights))
+                     for pair in family for label, weights in table.items()]
+            cases = [case for case in cases if len(case[2]) > 1]
+            raw = [sign_flip(d) for _, _, d in cases]
+            for (label, pair, d), own, p in zip(cases, raw, holm(raw)):
+                yield name, study.margin, label, pair, d, own, p, equivalence(d, study.margin)
+
+
+def tested(groups, table, together):
+    """The tests as rows of a table."""
+    return [[name, label, span(pair), str(len(d)), signed(d), p_text(own), p_text(p),
+             f"{p_text(same)} (+-{margin:g})", verdict(p, same)]
+            for name, margin, label, pair, d, own, p, same in tests(groups, table, together)]
+
+
+def verdict(p, same):
+    """In a word: different, equivalent, both (a difference within the margin), or neither shown."""
+    return {(True, True): "different, within the margin", (True, False): "different",
+            (False, True): "equivalent"}.get((p <= 0.05, same <= 0.05), "not shown")
+
+
+TESTED = ["network, data", "contrast", "densities", "n", "difference, points [95%]", "sign-flip p",
+          "Holm p", "equivalence p (margin)", "verdict"]
+
+
+def contrasts(groups):
+    return ("Planned contrasts on the areas at early stop: paired by seed, exact sign-flip tests, one Holm "
+            "family a network; intervals BCa from 10 seeds on, else t.", TESTED,
+            tested(groups, CONTRASTS, True))
+
+
+def pairs(groups):
+    return ("All pairs of the four schemes, on the same areas; a Holm family for each of these.", TESTED,
+            tested(groups, PAIRS, False))
+
+
+def accuracies(groups):
+    rows = []
+    for name, study, schemes, _ in studies(groups):
+        for wanted in (1, 0.21, 0.07, 0.03, 0.012, 0.005, 0.0021):
+            line = []
+            for init in STANDARD:
+                runs = schemes.get(init, [])
+                densities, values = matrix(runs, early_test_acc)
+                at = level_near(densities, wanted) if len(densities) else None
+                line.append("" if at is None else spread(100 * values[np.isfinite(values[:, at]), at]))
+            if any(line):
+                rows.append([name, f"{100 * wanted:g}", *line])
+    return ("Test accuracy at early stop (%): mean (sd).", ["network, data", "% remaining", *STANDARD], rows)
+
+
+def limits(groups):
+    rows = []
+    for name, study, schemes, _ in studies(groups):
+        dense = {init: 100 * np.nanmean([early_test_acc(run["levels"][0]) for run in runs])
+                 for init, runs in schemes.items() if init in STANDARD}
+        for init in dense:
+            found = []
+            for run in schemes[init]:
+                curve_ = [density(level) for level in run["levels"]], [100 * early_test_acc(level)
+                                                                      for level in run["levels"]]
+                found.append((within_a_point(*curve_, curve_[1][0]),
+                              within_a_point(*curve_, np.mean(list(dense.values()))),
+                              any(value < study.collapsed for value in curve_[1]), curve_[1][-1]))
+            own, common, collapsed, last = np.array(found).T
+            own, common = (100 * np.median(np.nan_to_num(part, nan=np.inf)) for part in (own, common))
+            rows.append([name, init, *(f"{part:.2f}" if part < np.inf else "none" for part in (own, common)),
+                         f"{int(collapsed.sum())} (below {study.collapsed}%)", f"{np.median(last):.2f}",
+                         str(len(found))])
+    return ("Smallest % of weights down to which every level is within 1 point of the dense network, its own "
+            "or the schemes' common one (medians); runs that collapse at any level; median accuracy at the "
+            "last (%).",
+            ["network, data", "scheme", "own dense", "common dense", "collapsed", "at the last", "n"], rows)
+
+
+def stops(groups):
+    rows = []
+    for name, study, schemes, _ in studies(groups):
+        for init in filter(schemes.get, STANDARD):
+            densities, steps = matrix(schemes[init], early_step)
+            last = matrix(schemes[init], lambda level: level["step"][-1])[1]
+            found = [level_near(densities, wanted) for wanted in (1, 0.21, 0.07, 0.03, 0.012, 0.0021)]
+            means = ["" if at is None else f"{np.nanmean(steps[:, at]):.0f}" for at in found]
+            still = ["" if at is None else f"{100 * np.mean(steps[:, at] == last[:, at]):.0f}"
+                     for at in found[-2:]]
+            rows.append([name, init, *means, *still])
+    return ("Step of the least validation loss, mean over seeds, at % remaining; and in how many runs (%) it "
+            "is the last look of the level.",
+            ["network, data", "scheme", "100", "21", "7", "3", "1.2", "0.21", "last at 1.2", "last at 0.21"],
+            rows)
+
+
+def screened(groups):
+    """{scheme: {seed: score}} of the screen: area under validation accuracy at early stop, 100 to 0.2%."""
+    return by_scheme(exploring(groups, HALVED), (1, TAIL[1]), early_val_acc)
+
+
+def screen(groups):
+    scores, schemes = screened(groups), exploring(groups, HALVED)
+    tail, upper = by_scheme(schemes, TAIL), by_scheme(schemes, (1, TAIL[0]))
+    rows = []
+    for init in sorted(scores, key=lambda init: -np.mean(list(scores[init].values()) or [-np.inf])):
+        gap = paired(scores, {init: 1, "xavier_normal": -1}) if init != "xavier_normal" else np.array([])
+        rows.append([init, spread(scores[init].values()), signed(gap), spread(upper[init].values()),
+                     spread(tail[init].values()), str(len(scores[init]))])
+    return ("Every scheme, half of the weights a round, by its score: area under validation accuracy from "
+            "100 to 0.2%, mean (sd); the differences are paired by seed. Exploratory.",
+            ["scheme", "score", "less xavier_normal", f"test, {span((1, TAIL[0]))}", f"test, {span(TAIL)}",
+             "n"], rows)
+
+
+def dosed(areas, dose):
+    """{dose: area by seed (n,)} in order of the doses, from {scheme: {seed: area}} and {scheme: dose}: a mean
+    over the schemes of a dose, of the seeds that all of them have."""
+    found = {}
+    for value in sorted(set(dose.values())):
+        same = [init for init in dose if dose[init] == value and areas.get(init)]
+        mean = paired(areas, dict.fromkeys(same, 1 / len(same))) if same else []
+        if len(mean):
+            found[value] = mean
+    return found
+
+
+def finalists(groups):
+    """(two custom schemes, the comparator) by the protocol's rule, of those with all seeds of the screen."""
+    scores = {init: np.mean(list(found.values())) for init, found in screened(groups).items()
+              if len(found) >= SCREEN}
+    order = sorted(scores, key=lambda init: -scores[init])
+    return ([init for init in order if init not in STANDARD + SAME and not init.endswith("_lit")][:2],
+            next((init for init in order if init in STANDARD), None))
+
+
+def rates(groups):
+    customs, comparator = finalists(groups)
+    rows = []
+    for name, group in RATES.items():
+        scores = by_scheme(exploring(groups, group), (1, TAIL[1]), early_val_acc)
+        for init in filter(scores.get, (comparator, *customs)):
+            gap = np.array([]) if init == comparator else paired(scores, {init: 1, comparator: -1})
+            rows.append([name, init, spread(scores[init].values()), signed(gap), str(len(scores[init]))])
+    return ("The finalists and the best standard scheme at other learning rates: score as in the screen, by "
+            "validation images. Exploratory.",
+            ["learning rate", "scheme", "score", f"less {comparator}", "n"], rows)
+
+
+def confirmed(groups):
+    customs, comparator = finalists(groups)
+    rows = []
+    for name, study, schemes, bounds in studies(groups):
+        found = {(init, pair): areas(schemes[init], *pair) for init in (*customs, comparator)
+                 if init in schemes for pair in bounds}
+        cases = [(init, pair,  # of the seeds that all have
+                  paired(found, {**dict.fromkeys(found, 0), (init, pair): 1, (comparator, pair): -1}))
+                 for init, pair in found if init != comparator and (comparator, pair) in found]
+        cases = [case for case in cases if len(case[2]) > 1]
+        adjusted = max_t(np.array([d for _, _, d in cases])) if cases else []
+        rows += [[name, init, comparator, span(pair), str(len(d)), signed(d), p_text(p),
+                  f"{p_text(equivalence(d, study.margin))} (+-{study.margin:g})"]
+                 for (init, pair, d), p in zip(cases, adjusted)]
+    return ("The finalists against the best standard scheme on fresh seeds: areas under test accuracy, max-T "
+            "sign-flip test, a family a network.",
+            ["network, data", "scheme", "against", "densities", "n", "difference, points [95%]", "max-T p",
+             "equivalence p (margin)"], rows)
+
+
+def under(groups, name, seeds=exploring, quantity=None):
+    """{scheme: {seed: area}} under a row of METHODS, from half of the weights to the least density."""
+    bounds = (0.5, UNITS if name == "filters" else TAIL[1])
+    return by_scheme(seeds(groups, METHODS[name]), bounds, quantity)
+
+
+def carried(groups):
+    customs, comparator = finalists(groups)
+    against = {f"{init} less {comparator}": {init: 1, comparator: -1} for init in customs}
+    differences, rows = {**dict(list(CONTRASTS.items())[:2]), **against}, []
+    for name in METHODS:
+        found = under(groups, name)
+        if any(found.values()):
+            means = [np.mean(list(found[init].values())) for init in STANDARD if found.get(init)]
+            rows.append([name, f"{np.mean(means):.2f}" if means else "",
+                         *(signed(paired(found, weights)) for weights in differences.values()),
+                         str(min((len(found[init]) for init in STANDARD if found.get(init)), default=0))])
+    return ("Under other pruning methods: area under test accuracy from 50 to 0.2% (filters 0.6%), mean of "
+            "the four schemes, the contrasts and the finalists against the best standard scheme, with t "
+            "intervals. Exploratory.", ["method", "mean", *differences, "n"], rows)
+
+
+def heavy(groups):
+    """The heavy-tailed scheme for pruning before training, by the protocol's rule; None as yet."""
+    found = [under(groups, name, quantity=early_val_acc) for name in BEFORE]
+    scores = {init: np.mean([np.mean(list(areas[init].values())) for areas in found]) for init in HEAVY
+              if all(len(areas.get(init, {})) >= SCREEN for areas in found)}
+    return max(scores, key=scores.get) if len(scores) == len(HEAVY) else None
+
+
+def before(groups):
+    chosen, cases = heavy(groups), []
+    for name in BEFORE:
+        areas = under(groups, name, confirming)
+        for init in filter(None, ("xavier_uniform", chosen)):
+            d = paired(areas, {init: 1, "xavier_normal": -1})
+            if len(d) > 1:
+                means = [spread(areas[one].values()) for one in ("xavier_normal", init)]
+                cases.append((name, init, means, d))
+    raw = [sign_flip(d) for *_, d in cases]
+    rows = [[name, f"{init} less xavier_normal", *means, str(len(d)), signed(d), p_text(own), p_text(p)]
+            for (name, init, means, d), own, p in zip(cases, raw, holm(raw))]
+    return ("Shapes under pruning before training, on seeds that these methods had not been run on: area "
+            "under test accuracy from 50 to 0.2%, mean (sd); exact sign-flip tests, one Holm family.",
+            ["method", "contrast", "xavier_normal", "the other", "n", "difference, points [95%]",
+             "sign-flip p", "Holm p"], rows)
+
+
+def used(groups):
+    quantities = (lambda level: 100 * early_test_acc(level), lambda level: np.count_nonzero(level["inputs"]),
+                  lambda level: 300 - diagnostic("layers", "fc1", "no_way_in")(level))
+    rows = []
+    for name in (*BEFORE, "magnitude, layer by layer"):
+        schemes = exploring(groups, METHODS[name])
+        for init in filter(schemes.get, SHAPES):
+            levels = [level for run in schemes[init] for level in run["levels"]
+                      if level_near([density(level)], 0.0082) is not None and level.get("diagnostics")]
+            if levels:
+                cells = [spread(map(quantity, levels)) for quantity in quantities]
+                rows.append([name, init, *cells, str(len(levels))])
+    return ("Networks of 0.82% of the weights by the shape of their initial weights, from light to heavy "
+            "tails: test accuracy (%), pixels with a weight of 784, units of the first layer with a weight "
+            "of 300, mean (sd). Exploratory.", ["method", "scheme", "accuracy", "pixels", "units", "n"], rows)
+
+
+def shares(groups):
+    schemes, rows = exploring(groups, METHODS["magnitude, global"]), []
+    layers = next((runs[0]["levels"][0]["size"] for runs in schemes.values()), ())
+    columns = [(layer, percent) for layer in layers for percent in (6.3, 1.6, 0.21)]
+    for init, runs in schemes.items():
+        cells = []
+        for layer, percent in columns:
+            densities, values = matrix(runs, lambda level: level["kept"][layer] / level["size"][layer])
+            at = level_near(densities, percent / 100)
+            cells.append("" if at is None else spread(100 * values[np.isfinite(values[:, at]), at]))
+        rows.append([init, *cells, str(len(runs))])
+    return ("Global magnitude: the share (%) of each layer's weights that remains when 6.3, 1.6 and 0.21% of "
+            "all do, mean (sd). Exploratory.",
+            ["scheme", *(f"{layer} at {percent}%" for layer, percent in columns), "n"], rows)
+
+
+def paths(groups):
+    drawn, rows = (*STANDARD, *finalists(groups)[0]), []
+    for name, group in METHODS.items():
+        found = exploring(groups, group)
+        levels = [level for init in drawn for run in found.get(init, []) for level in run["levels"]
+                  if level_near([density(level)], TAIL[1]) is not None and level.get("diagnostics")]
+        if len(levels) > 2:
+            accuracy = np.array([100 * early_test_acc(level) for level in levels])
+            linked = np.array([100 * level["diagnostics"]["effective_density"] / density(level)
+                               for level in levels])
+            starved = sum(level["diagnostics"]["least_class_inputs"] == 0 for level in levels)
+            rows.append([name, spread(accuracy), spread(linked), str(starved), str(len(levels))])
+    return ("Networks of 0.21% of the weights, of the four schemes and the finalists: test accuracy (%) and "
+            "the share (%) of the remaining weights on some path from an input to an output, mean (sd over "
+            "runs); runs in which a class has no weight left. Exploratory.",
+            ["method", "accuracy", "on a path", "a class without weights", "runs"], rows)
+
+
+def why(groups):
+    rows = []
+    for name, group in VARIANTS.items():
+        for bounds in ((1, TAIL[0]), TAIL):
+            found = by_scheme(exploring(groups, group), bounds)
+            d = [paired(found, weights) for weights in list(CONTRASTS.values())[:2]]
+            if len(d[0]):
+                rows.append([name, span(bounds), *(spread(found[init].values()) for init in STANDARD),
+                             *map(signed, d), str(len(d[0]))])
+    return ("The contrasts when one thing is changed. Exploratory.",
+            ["what is changed", "densities", *STANDARD, *list(CONTRASTS)[:2], "n"], rows)
+
+
+def swaps(groups):
+    rows, one = [], "xavier_normal"
+    for name, other in SWAPS:
+        crossed = {}
+        for masks, values in itertools.product((one, other), repeat=2):
+            group = METHODS[name]
+            if masks != values:
+                donor = group.replace("mnist-fc-", f"mnist-fc-{masks}-", 1)
+                group = f"{FULL}-from-{donor}{HALF}"
+            crossed[masks, values] = areas(exploring(groups, group).get(values, []), *TAIL)
+        if all(crossed.values()):
+            rows.append([name, other, *(spread(cell.values()) for cell in crossed.values()),
+                         signed(paired(crossed, {(other, one): 1, (one, one): -1})),
+                         signed(paired(crossed, {(one, other): 1, (one, one): -1})),
+                         str(min(map(len, crossed.values())))])
+    return (f"Masks of one scheme with the initial values of another: area under test accuracy, "
+            f"{span(TAIL)}. Exploratory.",
+            ["masks by", "B (A is xavier_normal)", "masks A, values A", "masks A, values B",
+             "masks B, values A", "masks B, values B", "masks B less A", "values B less A", "n"], rows)
+
+
+CONTROLLED = {"ticket": FULL, "another draw, the ticket's masks": f"{FULL}-reinit",
+              "the ticket's draw, shuffled masks": f"{FULL}-shuffle",
+              "the ticket's draw, random masks": f"{FULL}-random_mask", "one-shot": f"{FULL}-oneshot"}
+
+
+def controls(groups):
+    rows = []
+    for name, group in CONTROLLED.items():
+        runs = exploring(groups, group).get("xavier_normal", [])
+        densities, values = matrix(runs, early_test_acc)
+        ends, line = matrix(runs, final_test_acc)[1], []
+        for wanted in (1, 0.21, 0.07, 0.036) if runs else ():
+            at = level_near(densities, wanted)
+            here = [] if at is None else np.isfinite(values[:, at])
+            line.append(f"{spread(100 * values[here, at])}; {100 * ends[here, at].mean():.2f}"
+                        if np.any(here) else "")
+        if runs:
+            rows.append([name, *line, str(len(runs))])
+    return ("Controls, Xavier normal: test accuracy (%) at early stop, mean (sd); and at the level's end.",
+            ["network", "100%", "21%", "7%", "3.6%", "n"], rows)
+
+
+SURVIVAL = {"eps in fc1": (("layers", "fc1", "eps"), 1),
+            "AUROC of initial size in fc1": (("layers", "fc1", "auroc"), 1),
+            "rms w0 / rms move in fc1": (("layers", "fc1", "rho"), 1),
+            "% of fc1's survivors on always-dark pixels": (("dark_share",), 100)}
+
+
+def survival(groups):
+    rows = []
+    for name, study, schemes, _ in studies(groups):
+        for label, (keys, scale) in SURVIVAL.items():
+            drawn = {init: matrix(schemes[init], diagnostic(*keys)) for init in STANDARD if init in schemes}
+            for wanted in (0.21, 0.07, 0.012, 0.0021):
+                found = {}
+                for init, (densities, values) in drawn.items():
+                    at = level_near(densities, wanted)
+                    seeds = [run["config"]["seed"] for run in schemes[init]]
+                    here = [] if at is None else zip(seeds, scale * values[:, at])
+                    found[init] = {seed: value for seed, value in here if np.isfinite(value)}
+                if any(found.values()):
+                    d = paired(found, CONTRASTS["shape: uniform less normal"])
+                    rows.append([name, label, f"{100 * wanted:g}", *(
+                        spread(found.get(init, {}).values()) for init in STANDARD), signed(d), str(len(d))])
+    return ("What survives, at single densities: mean (sd over seeds), and the contrast of shape, by seed.",
+            ["network, data", "what", "% remaining", *STANDARD, "uniform less normal [95%]", "n"], rows)
+
+
+def seeing(inputs):
+    """As `density`, of the first layer only the weights on inputs where `inputs` (inputs,) is true; NaN for a
+    level of other inputs."""
+    def share(level):
+        if len(level["inputs"]) != len(inputs):
+            return NAN
+        unseen = np.array(level["inputs"])[~np.asarray(inputs)].sum()
+        return density(level) - unseen / sum(level["size"].values())
+    return share
+
+
+def tails(runs, pair, share):
+    """{seed: area} of test accuracy against the log of `share` of a level, between the densities `pair`."""
+    found = {}
+    for run in runs:
+        levels = run["levels"]
+        own = [density(level) for level in levels]
+        ends = [level_near(own, bound) for bound in pair]
+        if None not in ends:
+            found[run["config"]["seed"]] = area_between(
+                [share(level) for level in levels], [100 * early_test_acc(level) for level in levels],
+                *(own[end] for end in ends))
+    return {seed: value for seed, value in found.items() if np.isfinite(value)}
+
+
+def lights(study):
+    """By how many training images a pixel of the study's data is lit, and of how many; None if not known."""
+    found = json.loads(PIXELS.read_text()).get(study.group.split("-")[0])
+    return found and (np.array(found["lit"]), found["images"])
+
+
+def accounts(groups):
+    """(study's name, study, contrast, pair of bounds, {what counts as a weight: differences (n,)})."""
+    for name, study, schemes, bounds in studies(groups):
+        for pair in bounds[1:] if lights(study) else ():
+            lit, images = lights(study)
+            least = {"all weights": 0, "not on pixels never lit": 1, **{
+                f"not on those lit by < {100 * share:g}%": share * images for share in (RARE, 10 * RARE)}}
+            found = {what: {init: tails(runs, pair, seeing(lit >= number)) for init, runs in schemes.items()}
+                     for what, number in least.items()}
+            for label, weights in list(CONTRASTS.items())[:2]:
+                d = {what: paired(area_, weights) for what, area_ in found.items()}
+                if len(d["all weights"]) > 1:
+                    yield name, study, label, pair, d
+
+
+def dark(groups):
+    rows = [[name, label, span(pair), what, str(len(d)), signed(d), p_text(sign_flip(d)),
+             f"{p_text(equivalence(d, study.margin))} (+-{study.margin:g})"]
+            for name, study, label, pair, parts in accounts(groups) for what, d in parts.items()]
+    return ("The contrasts over the sparse end, by which weights are counted as remaining: accuracies are "
+            "read at equal numbers of these. Pixels by the share of training images that light them. No "
+            "correction. Exploratory: not in the protocol.",
+            ["network, data", "contrast", "densities", "counted", "n", "difference, points [95%]",
+             "sign-flip p", "equivalence p (margin)"], rows)
+
+
+def lit(groups):
+    rows, study = [], STUDIES["LeNet-300-100, MNIST"]
+    for pair in itertools.pairwise(study.bounds):
+        d = paired(by_scheme(later(groups, study.group), pair), LIT)
+        if len(d) > 1:
+            same = f"{p_text(equivalence(d, study.margin))} (+-{study.margin:g})"
+            rows.append(["lit less plain", span(pair), str(len(d)), signed(d), p_text(sign_flip(d)), same])
+    return ("Normal schemes with nothing on rarely lit pixels at the start, less the plain ones, on further "
+            "seeds. The test is that of the sparse end.",
+            ["contrast", "densities", "n", "difference, points [95%]", "sign-flip p",
+             "equivalence p (margin)"], rows)
+
+
+def calibrations(groups):
+    rows = []
+    for name, study, schemes, bounds in studies(groups):
+        for init, runs in schemes.items():
+            found = list(areas(runs, *bounds[0]).values())
+            if len(found) >= 12:
+                rows.append([name, init, f"{100 * calibration(found):.1f}%"])
+    return ("How often the test at 5% rejects where nothing differs: one scheme's seeds paired at random.",
+            ["network, data", "scheme", "rejected"], rows)
+
+
+VERDICTS = {"endpoints": endpoints, "contrasts": contrasts, "pairs": pairs, "accuracies": accuracies,
+            "limits": limits, "stops": stops, "screen": screen, "rates": rates, "confirmed": confirmed,
+            "carried": carried, "before": before, "used": used, "shares": shares, "paths": paths, "why": why,
+            "swaps": swaps, "controls": controls, "survival": survival, "dark": dark, "lit": lit,
+            "calibrations": calibrations}
+
+
+def lines(head, rows):
+    """A table as Markdown."""
+    if not rows:
+        return "*Not run.*\n"
+    return "".join("| " + " | ".join(line) + " |\n" for line in (head, ["---"] * len(head), *rows))
+
+
+def verdicts(runs):
+    """{name: Markdown} of every table."""
+    found = stats.groups([run for run in runs if run["levels"]])
+    made = {name: function(found) for name, function in VERDICTS.items()}
+    return {name: f"{says}\n\n{lines(head, rows)}" for name, (says, head, rows) in made.items()}

@@ -1,0 +1,119 @@
+"""What the report's figures draw against plain means of the runs: python -m pytest tests/test_figures.py"""
+import itertools
+import json
+import statistics
+
+import numpy as np
+import pytest
+from matplotlib import pyplot as plt
+
+import figures
+import stats
+import tables
+from conftest import ROOT
+from test_analysis import HALVES, made, standards
+
+XAVIER = ("xavier_normal", "xavier_uniform")
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plt.close("all")
+
+
+def shapes_of(name, first=0, fall=1.0):
+    """Five seeds of every shape and gain under a way of pruning, by scheme and seed; {scheme: [accuracy]}."""
+    inits = [*tables.SHAPES, "xavier_normal@0.5", "xavier_normal@2", *set(stats.STANDARD) - {*XAVIER}]
+    values = {init: [90 - fall * place + 0.1 * ((seed * (place + 2)) % 5) for seed in range(5)]
+              for place, init in enumerate(inits)}
+    how = {**HALVES, "group": tables.METHODS[name]}
+    return [made(init, first + seed, value, **how)
+            for init, row in values.items() for seed, value in enumerate(row)], values
+
+
+@pytest.mark.parametrize("name", [name for name in figures.FIGURES if name != "diagram"])
+def test_nothing_is_drawn_of_nothing(name):
+    assert not figures.FIGURES[name]({})
+
+
+def test_the_tradeoff_has_the_plain_means_of_fresh_seeds():
+    runs = standards(4)
+    for axis in figures.tradeoff(stats.groups(runs)).axes:
+        for line, init in zip(axis.lines, stats.STANDARD):
+            fresh = [run for run in runs if run["config"]["init"] == init and run["config"]["seed"] >= 10]
+            assert len(fresh) == 4 and line.get_label() == init
+            for level in (0, 13, 28):
+                own = [100 * run["levels"][level]["test_acc"][1] for run in fresh]
+                assert line.get_ydata()[level] == pytest.approx(statistics.mean(own))
+                there = 100 * stats.density(fresh[0]["levels"][level])
+                assert line.get_xdata()[level] == pytest.approx(there)
+
+
+def test_differences_are_drawn_within_seeds_and_contrasts_as_in_their_table():
+    runs = standards(12)
+    found = stats.groups(runs)
+    left, right = figures.differences(found).axes
+    values = {(run["config"]["init"], run["config"]["seed"]): 100 * run["levels"][0]["test_acc"][1]
+              for run in runs}
+    for container, init in zip(left.containers, stats.STANDARD[1:]):
+        gaps = [values[init, seed] - values["xavier_normal", seed] for seed in range(10, 22)]
+        assert container.lines[0].get_ydata() == pytest.approx([statistics.mean(gaps)] * 29)
+    rows = tables.contrasts(found)[2]
+    assert [label.get_text() for label in right.get_yticklabels()][::-1] == [
+        f"{row[1].split(':')[0]}, {row[2]}" for row in rows]
+    for place, row in enumerate(rows[::-1]):
+        ends, seeds, mean = (line.get_xdata() for line in right.lines[3 * place:3 * place + 3])
+        shown = f"{mean[0]:+.3f} [{ends[0]:+.3f}, {ends[1]:+.3f}]"
+        assert shown == row[4] and len(seeds) == int(row[3]) and np.mean(seeds) == pytest.approx(mean[0])
+
+
+def test_heat_and_methods_have_the_plain_means_of_the_exploring_seeds():
+    made_by = {name: shapes_of(name, fall=fall) for name, fall in (("movement", 1), ("SNIP, global", 2))}
+    late = shapes_of("movement", first=10, fall=7)[0]
+    found = stats.groups([run for runs, _ in made_by.values() for run in runs] + late)
+    axis = figures.heat(found).axes[0]
+    cells = iter(axis.texts)
+    assert [label.get_text() for label in axis.get_yticklabels()] == list(made_by)
+    for _, values in made_by.values():
+        means = [statistics.mean(values[init]) for init in stats.STANDARD]
+        for mean in means:
+            assert next(cells).get_text() == f"{mean:.2f}\n{mean - statistics.mean(means):+.2f}"
+    assert next(cells, None) is None
+    for axis, (name, (_, values)) in zip(figures.methods(found).axes, made_by.items(), strict=True):
+        assert axis.get_title() == f"{name}, n = 5"
+        for line, init in zip(axis.lines, stats.STANDARD, strict=True):
+            assert line.get_ydata() == pytest.approx([statistics.mean(values[init])] * 10)
+
+
+def test_doses_and_shapes_have_the_plain_means_and_differences():
+    made_by = {name: shapes_of(name, fall=fall) for name, fall in (("magnitude, layer by layer", 1),
+                                                                  ("movement", 2))}
+    found = stats.groups([run for runs, _ in made_by.values() for run in runs])
+    gain, kurtosis = figures.doses(found).axes[:2]
+    for way, (_, values) in enumerate(made_by.values()):
+        means = {init: statistics.mean(row) for init, row in values.items()}
+        doses = gain.containers[way].lines[0].get_ydata()
+        assert doses == pytest.approx([means[f"xavier_normal{end}"] for end in ("@0.5", "", "@2")])
+        tails = kurtosis.containers[way].lines[0].get_ydata()
+        assert tails == pytest.approx([means[init] for init in tables.SHAPES])
+    for line, (_, values) in zip(figures.shapes(found).axes[0].containers, made_by.values(), strict=True):
+        gaps = [statistics.mean(values[init]) - statistics.mean(values["xavier_normal"])
+                for init in tables.SHAPES]
+        assert line.lines[0].get_ydata() == pytest.approx(gaps)
+
+
+def test_the_earlier_study_is_drawn_from_its_test_accuracies():
+    left, right = figures.earlier(stats.groups(standards(3))).axes
+    there = json.loads((ROOT / "report" / "earlier-study.json").read_text())["table"]
+    for line, init in zip(left.lines, stats.STANDARD, strict=True):
+        row = there[f"lenet {init.replace('_', '-')}"]
+        assert line.get_ydata().tolist() == row["mean"]
+        assert left.get_title().startswith(f"earlier, n = {row['n']}")
+    assert [line.get_label() for line in left.lines] == list(stats.STANDARD) and len(right.lines) == 4
+
+
+def test_the_diagram_has_its_boxes():
+    texts = {text.get_text() for text in figures.diagram({}).axes[0].texts}
+    assert set(figures.BOXES) <= texts
+    assert all(0 <= place < len(figures.BOXES) for place in itertools.chain(*figures.ARROWS))
