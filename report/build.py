@@ -110,9 +110,9 @@ def chosen(groups):
 
 def explored(groups):
     """{screen.<scheme>, rates.<rate>.<scheme>, carried.<method>.<contrast, or finalist.1>,
-    why.<change>.<range>.<contrast>}, and less Xavier normal {tail.<scheme>, under movement movement.<scheme>,
-    tail less movement rather.<scheme>, of pixels in [0, 1] unit.<scheme>: the sparse end; upper.<scheme>,
-    upper-movement.<scheme>: down to it; method.<method>.<scheme>: from 50 to 0.2%;
+    why.<change>.<range>.<contrast, or mean>}, and less Xavier normal {tail.<scheme>, under movement
+    movement.<scheme>, tail less movement rather.<scheme>, of pixels in [0, 1] unit.<scheme>: the sparse end;
+    upper.<scheme>, upper-movement.<scheme>: down to it; method.<method>.<scheme>: from 50 to 0.2%;
     swaps.<method>.<scheme>.masks, values: the sparse end}"""
     found = [(f"screen.{row[0]}", row[2], row[-1]) for row in tables.screen(groups)[2]]
     upper, moved = (1, tables.TAIL[0]), tables.METHODS["movement"]
@@ -149,19 +149,25 @@ def explored(groups):
     for row in tables.why(groups)[2]:
         places[row[0]] += 1
         key = f"why.{slug(row[0])}.{places[row[0]]}"
-        found += [(f"{key}.scale", row[-3], row[-1]), (f"{key}.shape", row[-2], row[-1])]
+        found += [(f"{key}.{what}", cell, row[-1]) for what, cell in zip(("scale", "shape", "mean"), row[-4:])]
     return {key: f"{difference} points (n = {n})" for key, difference, n in found if difference}
 
 
 def shadowed(groups):
-    """{shadow.<unit or standard>.<scheme>: share of fc1's survivors on always-dark pixels, at 6.3% of all}"""
-    found, quantity = {}, stats.diagnostic("dark_share")
-    for name, group in (("standard", tables.HALVED), ("unit", tables.VARIANTS["pixels in [0, 1]"])):
+    """{shadow.<unit or standard>.<scheme>: share of fc1's survivors on always-dark pixels, at 6.3% of all;
+    signal.<standard or rescaled>.<scheme>: std of the logits at the start of the last level}"""
+    found, dark, signal = {}, stats.diagnostic("dark_share"), stats.diagnostic("logit_std")
+    rescaled = tables.VARIANTS["w0 rescaled to each unit's norm"]
+    for name, group, quantity, density, scale, unit in (
+            ("shadow.standard", tables.HALVED, dark, 0.0625, 100, "%"),
+            ("shadow.unit", tables.VARIANTS["pixels in [0, 1]"], dark, 0.0625, 100, "%"),
+            ("signal.standard", tables.HALVED, signal, tables.TAIL[1], 1, ""),
+            ("signal.rescaled", rescaled, signal, tables.TAIL[1], 1, "")):
         for init, runs in tables.exploring(groups, group).items():
             densities, values = stats.matrix(runs, quantity)
-            at = stats.level_near(densities, 0.0625)
+            at = stats.level_near(densities, density)
             if at is not None:
-                found[f"shadow.{name}.{init}"] = f"{tables.spread(100 * values[:, at])}%"
+                found[f"{name}.{init}"] = f"{tables.spread(scale * values[:, at])}{unit}"
     return found
 
 

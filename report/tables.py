@@ -406,13 +406,17 @@ def why(groups):
     rows = []
     for name, group in VARIANTS.items():
         for bounds in ((1, TAIL[0]), TAIL):
-            found = by_scheme(exploring(groups, group), bounds)
+            found, plain = (by_scheme(exploring(groups, which), bounds) for which in (group, HALVED))
             d = [paired(found, weights) for weights in list(CONTRASTS.values())[:2]]
+            both = {(way, init): areas.get(init, {}) for way, areas in enumerate((plain, found))
+                    for init in STANDARD}
+            change = paired(both, {(way, init): (way - 0.5) / 2 for way, init in both})
             if len(d[0]):
                 rows.append([name, span(bounds), *(spread(found[init].values()) for init in STANDARD),
-                             *map(signed, d), str(len(d[0]))])
-    return ("The contrasts when one thing is changed. Exploratory.",
-            ["what is changed", "densities", *STANDARD, *list(CONTRASTS)[:2], "n"], rows)
+                             *map(signed, d), signed(change) if group != HALVED else "0", str(len(d[0]))])
+    return ("The contrasts when one thing is changed, and the mean of the four schemes less that of the first "
+            "rows. Exploratory.",
+            ["what is changed", "densities", *STANDARD, *list(CONTRASTS)[:2], "change of the mean", "n"], rows)
 
 
 def swaps(groups):
