@@ -167,12 +167,12 @@ def methods(groups):
     if not found:
         return None
     styles = scheme_styles(inits)
-    figure, axes = panels(len(found), 3, 4.2, 3.1)
+    figure, axes = panels(len(found), 4, 3.5, 3)
     for axis, (name, schemes) in zip(axes, found.items()):
         for init in filter(schemes.get, inits):
             density, values = stats.matrix(schemes[init], stats.early_test_acc)
             line(axis, density, 100 * values, label=init, lw=1.2, **{**styles[init], "ms": 3})
-        density_axis(axis, (1, tables.TAIL[1]), "test accuracy (%)" if axis in axes[::3] else "")
+        density_axis(axis, (1, tables.TAIL[1]), "test accuracy (%)" if axis in axes[::4] else "")
         axis.set_xticks((100, 10, 1, 0.2), labels=("100", "10", "1", "0.2"))
         axis.set_title(f"{name}, n = {tables.ns(schemes)}", fontsize=10)
     return captioned(figure, "MNIST, fc, half of the weights a round: test accuracy at early stop, mean and "
