@@ -29,8 +29,8 @@ MARK = re.compile(r"<<(table|figure|ref|value) ([\w.@-]+)(?:: ([^>]*))?>>")
 ANSWER = re.compile("(<!-- answer -->).*?(<!-- /answer -->)", re.S)  # in the README
 STYLE = ("@page{size:A4;margin:14mm}html body{max-width:none;padding:0;font:9.5pt/1.35 sans-serif}"
          "table{font-size:7pt;border-collapse:collapse}td,th{border-bottom:1px solid #ddd;padding:1px 4px}"
-         "td code{overflow-wrap:anywhere}img{max-width:100%;max-height:27em}"
-         "img[src*=mechanism],img[src*=methods]{max-height:42em}")
+         "td code{overflow-wrap:anywhere}img{max-width:100%;max-height:24em}"
+         "img[src*=mechanism],img[src*=methods]{max-height:36em}")
 SHORT = {"LeNet-300-100, MNIST": "mnist", "LeNet-300-100, Fashion-MNIST": "fashion",
          "Conv-2, CIFAR-10": "conv2"}
 

@@ -149,6 +149,13 @@ def test_what_the_text_says_in_words_of_one_thing_changed_is_so():
     assert unit[1] == unit[3] == 0 < unit[0] < unit[2]      # "uniform schemes keep none", and the wider more
     assert all(a < b for a, b in zip(unit, standard))       # "and all fewer than standardised"
     assert standard[1] < standard[3] < standard[0] < standard[2]
+    rows = {tuple(row[:2]): [tuple(map(float, re.findall(r"[+-][\d.]+", cell))) for cell in row[-4:-1]]
+            for row in tables.why(groups)[2]}
+    plain, signs, rescaled = (rows[name, tables.span(tables.TAIL)] for name in list(tables.VARIANTS)[:3])
+    assert signs[2][1] > 0 and rows["signs of w0 alone", "100 to 1.6%"][2][1] > 0       # "lose nothing"
+    assert all(low < 0 < high for _, low, high in (*plain[:2], *signs[:2]))             # "no order is seen"
+    assert rescaled[0][2] < 0 < rescaled[1][1] and rescaled[2][2] < 0                   # "they widen"
+    assert all(abs(wide[0]) > abs(own[0]) for wide, own in zip(rescaled, plain[:2]))
 
 
 def test_the_report_s_own_differences_by_hand():
