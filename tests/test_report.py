@@ -145,7 +145,8 @@ def test_what_the_text_says_in_words_of_pruning_before_training_is_so():
 def test_what_the_text_says_in_words_of_one_thing_changed_is_so():
     groups = stats.groups(stats.read(ROOT / "results"))
     shares = {key: float(text.split()[0].rstrip("%")) for key, text in build.shadowed(groups).items()}
-    unit, standard = ([shares[f"shadow.{how}.{init}"] for init in stats.STANDARD] for how in ("unit", "standard"))
+    unit, standard = ([shares[f"shadow.{how}.{init}"] for init in stats.STANDARD]
+                      for how in ("unit", "standard"))
     assert unit[1] == unit[3] == 0 < unit[0] < unit[2]      # "uniform schemes keep none", and the wider more
     assert all(a < b for a, b in zip(unit, standard))       # "and all fewer than standardised"
     assert standard[1] < standard[3] < standard[0] < standard[2]
