@@ -149,7 +149,8 @@ def explored(groups):
     for row in tables.why(groups)[2]:
         places[row[0]] += 1
         key = f"why.{slug(row[0])}.{places[row[0]]}"
-        found += [(f"{key}.{what}", cell, row[-1]) for what, cell in zip(("scale", "shape", "mean"), row[-4:])]
+        found += [(f"{key}.{what}", cell, row[-1])
+                  for what, cell in zip(("scale", "shape", "mean"), row[-4:])]
     return {key: f"{difference} points (n = {n})" for key, difference, n in found if difference}
 
 
@@ -253,6 +254,8 @@ def slides(text, path):
     from pptx.util import Inches, Pt
     deck = Presentation()
     deck.slide_width, deck.slide_height = Inches(13.333), Inches(7.5)
+    text = re.sub(r"(?<=[\s[+])-(?=\d)", "\u2212", text)   # a minus, after which no line breaks
+    text = text.replace("+\u2212", "\u00b1")
     for number, part in enumerate(re.split(r"^# ", text, flags=re.M)[1:]):
         title, _, body = part.partition("\n")
         points = re.findall(r"^- (.*)", body, re.M)

@@ -178,10 +178,11 @@ def test_the_report_s_own_differences_by_hand():
 
 def test_slides_have_their_titles_and_pictures(tmp_path):
     pptx = pytest.importorskip("pptx")
-    build.slides("# One\n- a\n- b\n\n# Two\n- c\n", tmp_path / "deck.pptx")
+    build.slides("# One\n- a\n- b\n\n# Two\n- LeNet-300 -1 [-2, +3] (+-0.1) 1e-04\n", tmp_path / "deck.pptx")
     found = [[shape.text_frame.text for shape in slide.shapes] for slide in
              pptx.Presentation(str(tmp_path / "deck.pptx")).slides]
-    assert found == [["One", "\u2022 a\n\u2022 b", "1"], ["Two", "\u2022 c", "2"]]
+    two = "\u2022 LeNet-300 \u22121 [\u22122, +3] (\u00b10.1) 1e-04"
+    assert found == [["One", "\u2022 a\n\u2022 b", "1"], ["Two", two, "2"]]
 
 
 def test_the_command_says_what_it_needs(tmp_path):
