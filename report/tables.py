@@ -413,9 +413,10 @@ def why(groups):
             change = paired(both, {(way, init): (way - 0.5) / 2 for way, init in both})
             if len(d[0]):
                 rows.append([name, span(bounds), *(spread(found[init].values()) for init in STANDARD),
-                             *map(signed, d), signed(change) if group != HALVED else "0", str(len(d[0]))])
-    return ("The contrasts when one thing is changed, and the mean of the four schemes less that of the first "
-            "rows. Exploratory.",
+                             *map(signed, d), signed(change) if group != HALVED else "0",
+                             str(len(d[0]))])
+    return ("The contrasts when one thing is changed, and the mean of the four schemes less that of the "
+            "first rows. Exploratory.",
             ["what is changed", "densities", *STANDARD, *list(CONTRASTS)[:2], "change of the mean", "n"], rows)
 
 
