@@ -417,7 +417,8 @@ def why(groups):
                              str(len(d[0]))])
     return ("The contrasts when one thing is changed, and the mean of the four schemes less that of the "
             "first rows. Exploratory.",
-            ["what is changed", "densities", *STANDARD, *list(CONTRASTS)[:2], "change of the mean", "n"], rows)
+            ["what is changed", "densities", *STANDARD, *list(CONTRASTS)[:2], "change of the mean", "n"],
+            rows)
 
 
 def swaps(groups):
