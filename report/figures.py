@@ -78,8 +78,10 @@ def tradeoff(groups):
 
 
 def differences(groups):
-    """Paired differences against Xavier normal at every density; the planned contrasts as intervals."""
-    found = [row for row in tables.studies(groups) if "xavier_normal" in row[2]]
+    """Paired differences against Xavier normal at every density; the planned contrasts as intervals. Of studies
+    with two seeds or more."""
+    found = [row for row in tables.studies(groups)
+             if min(len(row[2].get(init, [])) for init in stats.STANDARD) > 1]
     if not found:
         return None
     figure, axes = panels(2 * len(found), 2, 6, 3.9)
@@ -382,7 +384,7 @@ def draw(groups, folder):
         if figure:
             plot.write(folder / f"study-{name}.png", plot.png(figure))
         else:
-            print(f"study-{name}: not run yet", file=sys.stderr)
+            print(f"study-{name}: nothing to draw it from", file=sys.stderr)
 
 
 def main():

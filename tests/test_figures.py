@@ -68,6 +68,14 @@ def test_differences_are_drawn_within_seeds_and_contrasts_as_in_their_table():
         assert shown == row[4] and len(seeds) == int(row[3]) and np.mean(seeds) == pytest.approx(mean[0])
 
 
+def test_a_study_of_one_seed_has_no_differences():
+    fashion = tables.STUDIES["LeNet-300-100, Fashion-MNIST"].group
+    one = standards(1, **{**HALVES, "group": fashion})
+    found = stats.groups(standards(2) + one)
+    assert len(figures.differences(found).axes) == 2 and len(figures.tradeoff(found).axes) == 4
+    assert not figures.differences(stats.groups(one))
+
+
 def test_heat_and_methods_have_the_plain_means_of_the_exploring_seeds():
     made_by = {name: shapes_of(name, fall=fall) for name, fall in (("movement", 1), ("SNIP, global", 2))}
     late = shapes_of("movement", first=10, fall=7)[0]
