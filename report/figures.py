@@ -78,8 +78,8 @@ def tradeoff(groups):
 
 
 def differences(groups):
-    """Paired differences against Xavier normal at every density; the planned contrasts as intervals. Of studies
-    with two seeds or more."""
+    """Paired differences against Xavier normal at every density, and the planned contrasts as intervals, of
+    studies with two seeds or more."""
     found = [row for row in tables.studies(groups)
              if min(len(row[2].get(init, [])) for init in stats.STANDARD) > 1]
     if not found:
