@@ -27,10 +27,11 @@ import train  # noqa: E402
 
 MARK = re.compile(r"<<(table|figure|ref|value) ([\w.@-]+)(?:: ([^>]*))?>>")
 ANSWER = re.compile("(<!-- answer -->).*?(<!-- /answer -->)", re.S)  # in the README
-STYLE = ("@page{size:A4;margin:14mm}html body{max-width:none;padding:0;font:9.5pt/1.35 sans-serif}"
+STYLE = ("@page{size:A4;margin:14mm}html body{max-width:none;padding:0;font:9.5pt/1.3 sans-serif}"
          "table{font-size:7pt;border-collapse:collapse}td,th{border-bottom:1px solid #ddd;padding:1px 4px}"
-         "td code{overflow-wrap:anywhere}img{max-width:100%;max-height:24em}"
-         "img[src*=mechanism],img[src*=methods]{max-height:36em}")
+         "td code{overflow-wrap:anywhere}img{max-width:100%;max-height:21em}"
+         "img[src*=tradeoff],img[src*=differences],img[src*=doses]{max-height:30em}"
+         "img[src*=mechanism],img[src*=methods]{max-height:34em}")
 SHORT = {"LeNet-300-100, MNIST": "mnist", "LeNet-300-100, Fashion-MNIST": "fashion",
          "Conv-2, CIFAR-10": "conv2"}
 
@@ -108,12 +109,16 @@ def chosen(groups):
     return found | ({"comparator": comparator} if comparator else {})
 
 
+MIDDLE = 0.032  # the one level of halved runs where the protocol's directions are: 2 to 5% of the weights
+
+
 def explored(groups):
     """{screen.<scheme>, rates.<rate>.<scheme>, carried.<method>.<contrast, or finalist.1>,
     why.<change>.<range>.<contrast, or mean>}, and less Xavier normal {tail.<scheme>, under movement
     movement.<scheme>, tail less movement rather.<scheme>, of pixels in [0, 1] unit.<scheme>: the sparse end;
     upper.<scheme>, upper-movement.<scheme>: down to it; method.<method>.<scheme>: from 50 to 0.2%;
-    swaps.<method>.<scheme>.masks, values: the sparse end}"""
+    middle.<scheme>: accuracy at 3.2%; part.<method>.<part>.<scale, shape>: the carry-over in two parts;
+    swaps.<method>.<scheme>.<range>.<what>}"""
     found = [(f"screen.{row[0]}", row[2], row[-1]) for row in tables.screen(groups)[2]]
     upper, moved = (1, tables.TAIL[0]), tables.METHODS["movement"]
     for name, group, bounds in (("tail", tables.HALVED, tables.TAIL), ("upper", tables.HALVED, upper),
@@ -129,9 +134,18 @@ def explored(groups):
         differences = [cell for label, cell in zip(head, row) if " less " in label]
         for key, cell in zip(("scale", "shape", "finalist.1", "finalist.2"), differences):
             found.append((f"carried.{slug(row[0])}.{key}", cell, row[-1]))
-    for how, other, *_, masks, own, n in tables.swaps(groups)[2]:
-        key = f"swaps.{slug(how)}.{other}"
-        found += [(f"{key}.masks", masks, n), (f"{key}.values", own, n)]
+    for how, other, pair, _, *differences, n in tables.swaps(groups)[2]:
+        key = f"swaps.{slug(how)}.{other}.{2 if pair == tables.span(tables.TAIL) else 1}"
+        found += [(f"{key}.{what}", cell, n) for what, cell in zip(
+            ("masks", "masks-of-other-values", "values", "values-of-other-masks"), differences)]
+    for name, pair, _, scale, shape, n in tables.parts(groups)[2]:
+        key = f"part.{slug(name)}.{[*map(tables.span, tables.PARTS)].index(pair) + 1}"
+        found += [(f"{key}.scale", scale, n), (f"{key}.shape", shape, n)]
+    middle = {init: tables.at_density(runs, MIDDLE)
+              for init, runs in tables.exploring(groups, tables.HALVED).items()}
+    for init in middle.keys() - {"xavier_normal"}:
+        d = stats.paired(middle, {"xavier_normal": -1, init: 1})
+        found.append((f"middle.{init}", tables.signed(d), str(len(d))))
     tails = [tables.by_scheme(tables.exploring(groups, tables.METHODS[name]), tables.TAIL)
              for name in ("magnitude, layer by layer", "movement")]
     for init in (tails[0].keys() & tails[1].keys()) - {"xavier_normal"}:
@@ -156,30 +170,32 @@ def explored(groups):
 
 def shadowed(groups):
     """{shadow.<unit or standard>.<scheme>: share of fc1's survivors on always-dark pixels, at 6.3% of all;
-    signal.<standard or rescaled>.<scheme>: std of the logits at the start of the last level}"""
-    found, dark, signal = {}, stats.diagnostic("dark_share"), stats.diagnostic("logit_std")
-    rescaled = tables.VARIANTS["w0 rescaled to each unit's norm"]
-    for name, group, quantity, density, scale, unit in (
-            ("shadow.standard", tables.HALVED, dark, 0.0625, 100, "%"),
-            ("shadow.unit", tables.VARIANTS["pixels in [0, 1]"], dark, 0.0625, 100, "%"),
-            ("signal.standard", tables.HALVED, signal, tables.TAIL[1], 1, ""),
-            ("signal.rescaled", rescaled, signal, tables.TAIL[1], 1, "")):
-        for init, runs in tables.exploring(groups, group).items():
-            densities, values = stats.matrix(runs, quantity)
-            at = stats.level_near(densities, density)
-            if at is not None:
-                found[f"{name}.{init}"] = f"{tables.spread(scale * values[:, at])}{unit}"
+    eps.<standard or signs>.<scheme>: fc1's, there; signal.<standard or rescaled>.<scheme>: std of the logits
+    at the start of the last level}"""
+    found = {}
+    for name, change, keys, density, scale, unit in (
+            ("shadow.standard", "as it is", ("dark_share",), 0.0625, 100, "%"),
+            ("shadow.unit", "pixels in [0, 1]", ("dark_share",), 0.0625, 100, "%"),
+            ("eps.standard", "as it is", ("layers", "fc1", "eps"), 0.0625, 1, ""),
+            ("eps.signs", "signs of w0 alone", ("layers", "fc1", "eps"), 0.0625, 1, ""),
+            ("signal.standard", "as it is", ("logit_std",), tables.TAIL[1], 1, ""),
+            ("signal.rescaled", "w0 rescaled to each unit's norm", ("logit_std",), tables.TAIL[1], 1, "")):
+        for init, runs in tables.exploring(groups, tables.VARIANTS[change]).items():
+            cells = tables.at_density(runs, density, stats.diagnostic(*keys), scale)
+            if cells:
+                found[f"{name}.{init}"] = f"{tables.spread(cells.values())}{unit}"
     return found
 
 
 def before(groups):
     """{before.<method>.<place>: the tests of pruning before training, in the order of their table}"""
     found, places = {}, Counter()
-    for name, _, _, _, n, difference, own, p in tables.before(groups)[2]:
+    for name, _, _, _, n, difference, own, p, *parts in tables.before(groups)[2]:
         places[name] += 1
         key = f"before.{slug(name)}.{places[name]}"
         found[key] = f"{difference} points (n = {n}, sign-flip p {own}, Holm {p})"
         found |= {f"{key}.short": f"{difference} points (Holm p {p})", "before.n": n}
+        found |= {f"{key}.part.{part}": f"{cell} points" for part, cell in enumerate(parts, 1)}
     return found
 
 
@@ -208,12 +224,8 @@ def slug(name):
 def controlled(groups):
     """{controls.<control>.<% remaining>: ticket less control, paired by seed}."""
     def at(group, wanted):
-        runs = {run["config"]["seed"]: run["levels"] for run in tables.exploring(groups, group).get(
-            "xavier_normal", [])}
-        levels = {seed: [stats.density(level) for level in levels] for seed, levels in runs.items()}
-        places = {seed: stats.level_near(densities, wanted) for seed, densities in levels.items()}
-        return {seed: 100 * stats.early_test_acc(runs[seed][place]) for seed, place in places.items()
-                if place is not None}
+        runs = tables.exploring(groups, group).get("xavier_normal", [])
+        return tables.at_density(runs, wanted)
     found, short = {}, ("ticket", "reinit", "shuffle", "random", "oneshot")
     for key, group in zip(short[1:], list(tables.CONTROLLED.values())[1:]):
         for percent in (7, 3.6):

@@ -132,7 +132,7 @@ def intervals(axis, rows, margin):
 
 
 def heat(groups):
-    """Scheme by pruning method: area under accuracy, coloured by its difference from the row's mean."""
+    """Scheme by pruning method: area under accuracy, coloured by its difference from the four schemes' mean."""
     rows = {}
     for name in tables.METHODS:
         found = tables.under(groups, name)
@@ -143,7 +143,7 @@ def heat(groups):
     inits = [*stats.STANDARD, *(init for init in tables.finalists(groups)[0]
                                 if sum(init in row for row in rows.values()) > 1)]
     cells = np.array([[row.get(init, np.nan) for init in inits] for row in rows.values()])
-    gaps = cells - np.nanmean(cells, 1, keepdims=True)
+    gaps = cells - cells[:, :len(stats.STANDARD)].mean(1, keepdims=True)
     figure, (axis,) = panels(1, 1, 9, 0.55 * len(rows) + 1.8)
     shown = axis.imshow(gaps, cmap="RdBu", norm=matplotlib.colors.SymLogNorm(0.2, vmin=-10, vmax=10),
                         aspect="auto")
@@ -155,10 +155,10 @@ def heat(groups):
     axis.set(xticks=range(len(inits)), yticks=range(len(rows)), yticklabels=list(rows))
     axis.set_xticklabels(inits, rotation=20, ha="right")
     axis.grid(False)
-    figure.colorbar(shown, label="points from the row's mean", ticks=[-10, -1, 0, 1, 10], format="%g")
+    figure.colorbar(shown, label="points from the four schemes' mean", ticks=[-10, -1, 0, 1, 10], format="%g")
     return captioned(figure, "MNIST, fc, half of the weights a round: area under test accuracy at early stop "
-                     "from 50 to 0.2% (filters 0.6%) in points, and its distance from the row's mean. "
-                     "Exploratory.")
+                     "from 50 to 0.2% (filters 0.6%) in points, and its distance from the mean of the "
+                     "four standard schemes. Exploratory.")
 
 
 def methods(groups):
@@ -255,11 +255,13 @@ def mechanism(groups):
             ("std of logits at the start", ("logit_std",)),
             ("share of fc1 on always-dark pixels", ("dark_share",)),
             ("least inputs of a class", ("least_class_inputs",)),
-            ("weights on a path / all weights", ("effective_density",))]
+            ("weights on a path / weights remaining", ("effective_density",))]
     figure, axes = panels(len(rows), 3, 4, 2.9)
     for axis, (label, keys) in zip(axes, rows):
         for init in drawn:
             density, values = stats.matrix(schemes[init], stats.diagnostic(*keys))
+            if keys == ("effective_density",):
+                values = values / density
             line(axis, density, values, label=init, ms=2.5, lw=1.2, **STYLES[init])
         density_axis(axis, density, "")
         axis.set_title(label, fontsize=10)
@@ -336,13 +338,34 @@ def earlier(groups):
                      "study, 20%, output layer 10%. Mean and 95% t interval.", axes[0])
 
 
-def of_group(figure, data_dir=None):
+def examples(groups, folder=None):
+    """Eight training images of each class of every data set, or None and a line that says what is lacking."""
+    folder, sheets = Path(folder or os.environ.get("DATA_DIR", "data")), {}
+    for name, title in {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10"}.items():
+        try:
+            with np.load(folder / f"{name}.npz", allow_pickle=False) as arrays:
+                images, labels = arrays["x_train"], arrays["y_train"].ravel()
+        except Exception as error:      # whatever is wrong with the file, only this figure is lost
+            print(f"study-examples: {folder / name}.npz cannot be read ({error})", file=sys.stderr)
+            return None
+        sheets[title] = np.concatenate([np.concatenate(list(images[labels == kind][:8]), 1)
+                                        for kind in range(10)])
+    figure, axes = panels(3, 3, 3.4, 4.2)
+    for axis, (title, sheet) in zip(axes, sheets.items()):
+        axis.imshow(sheet, cmap="gray")
+        axis.set(title=title, xticks=[], yticks=(np.arange(10) + 0.5) * len(sheet) / 10,
+                 yticklabels=range(10))
+        axis.grid(False)
+    return captioned(figure, "The first eight training images of each class, by its number.")
+
+
+def of_group(figure):
     """A group's figure, of the study's four schemes on MNIST."""
     def drawn(groups):
         schemes = {init: runs for init, runs in tables.confirming(groups, tables.FULL).items()
                    if init in stats.STANDARD}
         runs = sum(schemes.values(), [])
-        return runs and figure(plot.Group(tables.FULL, schemes, runs, runs[0]["config"], STYLES, data_dir))
+        return runs and figure(plot.Group(tables.FULL, schemes, runs, runs[0]["config"], STYLES, None))
     return drawn
 
 
@@ -374,8 +397,7 @@ def diagram(groups):
 FIGURES = {"diagram": diagram, "tradeoff": tradeoff, "differences": differences, "heat": heat,
            "methods": methods, "doses": doses, "shapes": shapes, "mechanism": mechanism, "dark": dark,
            "controls": controlled, "earlier": earlier, "inputs": of_group(plot.inputs),
-           "inits": of_group(plot.inits),
-           "examples": of_group(plot.examples, os.environ.get("DATA_DIR", "data"))}
+           "inits": of_group(plot.inits), "examples": examples}
 
 
 def draw(groups, folder):

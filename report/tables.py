@@ -32,6 +32,7 @@ STUDIES = {
     "Conv-2, CIFAR-10, 20 rounds": Study("cifar10-conv2-magnitude-bf16", (1, 0.03, 0.0126), 0.5, 25),
     "Conv-6, CIFAR-10, 20 rounds": Study("cifar10-conv6-magnitude-bf16", (1, 0.036, 0.0254), 0.5, 25)}
 TAIL = (0.016, 0.0021)                                          # of a halved run
+PARTS = ((0.5, TAIL[0]), TAIL)                                  # of the range of the other methods
 SAME = ("shape_normal", "shape_uniform")                        # as two of the standard schemes are
 SCREEN = 5                                                      # seeds that a scheme is chosen by
 METHODS = {"magnitude, layer by layer": HALVED, "magnitude, global": f"{FULL}-global{HALF}",
@@ -82,6 +83,15 @@ exploring, confirming, later = (functools.partial(with_seeds, seeds=seeds)
 def by_scheme(schemes, bounds, quantity=None):
     """{scheme: {seed: area}} between two densities."""
     return {init: areas(runs, *bounds, quantity) for init, runs in schemes.items()}
+
+
+def at_density(runs, wanted, quantity=early_test_acc, scale=100):
+    """{seed: scale * quantity} at the level nearest to a density, of the runs that have one near it."""
+    densities, values = matrix(runs, quantity) if runs else ((), None)
+    level = level_near(densities, wanted) if len(densities) else None
+    found = {} if level is None else dict(zip((run["config"]["seed"] for run in runs),
+                                              scale * values[:, level]))
+    return {seed: value for seed, value in found.items() if np.isfinite(value)}
 
 
 def studies(groups):
@@ -178,12 +188,7 @@ def accuracies(groups):
     rows = []
     for name, study, schemes, _ in studies(groups):
         for wanted in (1, 0.21, 0.07, 0.03, 0.012, 0.005, 0.0021):
-            line = []
-            for init in STANDARD:
-                runs = schemes.get(init, [])
-                densities, values = matrix(runs, early_test_acc)
-                at = level_near(densities, wanted) if len(densities) else None
-                line.append("" if at is None else spread(100 * values[np.isfinite(values[:, at]), at]))
+            line = [spread(at_density(schemes.get(init, []), wanted).values()) for init in STANDARD]
             if any(line):
                 rows.append([name, f"{100 * wanted:g}", *line])
     return ("Test accuracy at early stop (%): mean (sd).", ["network, data", "% remaining", *STANDARD], rows)
@@ -303,10 +308,10 @@ def confirmed(groups):
              "equivalence p (margin)"], rows)
 
 
-def under(groups, name, seeds=exploring, quantity=None):
+def under(groups, name, seeds=exploring, quantity=None, bounds=(0.5, TAIL[1])):
     """{scheme: {seed: area}} under a row of METHODS, from half of the weights to the least density."""
-    bounds = (0.5, UNITS if name == "filters" else TAIL[1])
-    return by_scheme(seeds(groups, METHODS[name]), bounds, quantity)
+    low = max(bounds[1], UNITS) if name == "filters" else bounds[1]
+    return by_scheme(seeds(groups, METHODS[name]), (bounds[0], low), quantity)
 
 
 def carried(groups):
@@ -325,6 +330,20 @@ def carried(groups):
             "intervals. Exploratory.", ["method", "mean", *differences, "n"], rows)
 
 
+def parts(groups):
+    rows = []
+    for name, pair in itertools.product(METHODS, PARTS):
+        found = under(groups, name, bounds=pair)
+        scale, shape = (paired(found, weights) for weights in list(CONTRASTS.values())[:2])
+        if len(shape):
+            means = [np.mean(list(found[init].values())) for init in STANDARD]
+            rows.append([name, span(pair), f"{np.mean(means):.2f}", signed(scale), signed(shape),
+                         str(len(shape))])
+    return ("Other pruning methods, in two parts: area under test accuracy from 50 to 1.6% and from there to "
+            "0.21% (filters 0.6%), mean of the four schemes, and the contrasts with t intervals. Exploratory.",
+            ["method", "densities", "mean", *list(CONTRASTS)[:2], "n"], rows)
+
+
 def heavy(groups):
     """The heavy-tailed scheme for pruning before training, by the protocol's rule; None as yet."""
     found = [under(groups, name, quantity=early_val_acc) for name in BEFORE]
@@ -336,19 +355,21 @@ def heavy(groups):
 def before(groups):
     chosen, cases = heavy(groups), []
     for name in BEFORE:
-        areas = under(groups, name, confirming)
+        whole, *split = (under(groups, name, confirming, bounds=pair) for pair in ((0.5, TAIL[1]), *PARTS))
         for init in filter(None, ("xavier_uniform", chosen)):
-            d = paired(areas, {init: 1, "xavier_normal": -1})
+            weights = {init: 1, "xavier_normal": -1}
+            d = paired(whole, weights)
             if len(d) > 1:
-                means = [spread(areas[one].values()) for one in ("xavier_normal", init)]
-                cases.append((name, init, means, d))
-    raw = [sign_flip(d) for *_, d in cases]
-    rows = [[name, f"{init} less xavier_normal", *means, str(len(d)), signed(d), p_text(own), p_text(p)]
-            for (name, init, means, d), own, p in zip(cases, raw, holm(raw))]
+                means = [spread(whole[one].values()) for one in ("xavier_normal", init)]
+                cases.append((name, init, means, d, [signed(paired(part, weights)) for part in split]))
+    raw = [sign_flip(d) for *_, d, _ in cases]
+    rows = [[name, f"{init} less xavier_normal", *means, str(len(d)), signed(d), p_text(own), p_text(p), *split]
+            for (name, init, means, d, split), own, p in zip(cases, raw, holm(raw))]
     return ("Shapes under pruning before training, on seeds that these methods had not been run on: area "
-            "under test accuracy from 50 to 0.2%, mean (sd); exact sign-flip tests, one Holm family.",
+            "under test accuracy from 50 to 0.2%, mean (sd); exact sign-flip tests, one Holm family. The last "
+            "two columns have the difference in two parts; they are not in the protocol.",
             ["method", "contrast", "xavier_normal", "the other", "n", "difference, points [95%]",
-             "sign-flip p", "Holm p"], rows)
+             "sign-flip p", "Holm p", *map(span, PARTS)], rows)
 
 
 def used(groups):
@@ -373,11 +394,8 @@ def shares(groups):
     layers = next((runs[0]["levels"][0]["size"] for runs in schemes.values()), ())
     columns = [(layer, percent) for layer in layers for percent in (6.3, 1.6, 0.21)]
     for init, runs in schemes.items():
-        cells = []
-        for layer, percent in columns:
-            densities, values = matrix(runs, lambda level: level["kept"][layer] / level["size"][layer])
-            at = level_near(densities, percent / 100)
-            cells.append("" if at is None else spread(100 * values[np.isfinite(values[:, at]), at]))
+        cells = [spread(at_density(runs, percent / 100, lambda level: (
+            level["kept"][layer] / level["size"][layer])).values()) for layer, percent in columns]
         rows.append([init, *cells, str(len(runs))])
     return ("Global magnitude: the share (%) of each layer's weights that remains when 6.3, 1.6 and 0.21% of "
             "all do, mean (sd). Exploratory.",
@@ -423,23 +441,24 @@ def why(groups):
 
 def swaps(groups):
     rows, one = [], "xavier_normal"
-    for name, other in SWAPS:
+    for (name, other), pair in itertools.product(SWAPS, ((1, TAIL[0]), TAIL)):
         crossed = {}
         for masks, values in itertools.product((one, other), repeat=2):
             group = METHODS[name]
             if masks != values:
                 donor = group.replace("mnist-fc-", f"mnist-fc-{masks}-", 1)
                 group = f"{FULL}-from-{donor}{HALF}"
-            crossed[masks, values] = areas(exploring(groups, group).get(values, []), *TAIL)
+            crossed[masks, values] = areas(exploring(groups, group).get(values, []), *pair)
         if all(crossed.values()):
-            rows.append([name, other, *(spread(cell.values()) for cell in crossed.values()),
-                         signed(paired(crossed, {(other, one): 1, (one, one): -1})),
-                         signed(paired(crossed, {(one, other): 1, (one, one): -1})),
+            masks, values = ([signed(paired(crossed, {of(other, kept): 1, of(one, kept): -1}))
+                              for kept in (one, other)]
+                             for of in (lambda own, kept: (own, kept), lambda own, kept: (kept, own)))
+            rows.append([name, other, span(pair), spread(crossed[one, one].values()), *masks, *values,
                          str(min(map(len, crossed.values())))])
-    return (f"Masks of one scheme with the initial values of another: area under test accuracy, "
-            f"{span(TAIL)}. Exploratory.",
-            ["masks by", "B (A is xavier_normal)", "masks A, values A", "masks A, values B",
-             "masks B, values A", "masks B, values B", "masks B less A", "values B less A", "n"], rows)
+    return ("Masks of one scheme with the initial values of another, A being xavier_normal: areas under test "
+            "accuracy and their differences. Exploratory.",
+            ["masks by", "B", "densities", "masks A, values A", "masks B less A, values A",
+             "masks B less A, values B", "values B less A, masks A", "values B less A, masks B", "n"], rows)
 
 
 CONTROLLED = {"ticket": FULL, "another draw, the ticket's masks": f"{FULL}-reinit",
@@ -451,13 +470,11 @@ def controls(groups):
     rows = []
     for name, group in CONTROLLED.items():
         runs = exploring(groups, group).get("xavier_normal", [])
-        densities, values = matrix(runs, early_test_acc)
-        ends, line = matrix(runs, final_test_acc)[1], []
-        for wanted in (1, 0.21, 0.07, 0.036) if runs else ():
-            at = level_near(densities, wanted)
-            here = [] if at is None else np.isfinite(values[:, at])
-            line.append(f"{spread(100 * values[here, at])}; {100 * ends[here, at].mean():.2f}"
-                        if np.any(here) else "")
+        line = []
+        for wanted in (1, 0.21, 0.07, 0.036):
+            stop, end = (at_density(runs, wanted, quantity) for quantity in (early_test_acc, final_test_acc))
+            line.append(f"{spread(stop.values())}; {np.mean([end[seed] for seed in stop]):.2f}"
+                        if stop else "")
         if runs:
             rows.append([name, *line, str(len(runs))])
     return ("Controls, Xavier normal: test accuracy (%) at early stop, mean (sd); and at the level's end.",
@@ -474,14 +491,9 @@ def survival(groups):
     rows = []
     for name, study, schemes, _ in studies(groups):
         for label, (keys, scale) in SURVIVAL.items():
-            drawn = {init: matrix(schemes[init], diagnostic(*keys)) for init in STANDARD if init in schemes}
             for wanted in (0.21, 0.07, 0.012, 0.0021):
-                found = {}
-                for init, (densities, values) in drawn.items():
-                    at = level_near(densities, wanted)
-                    seeds = [run["config"]["seed"] for run in schemes[init]]
-                    here = [] if at is None else zip(seeds, scale * values[:, at])
-                    found[init] = {seed: value for seed, value in here if np.isfinite(value)}
+                found = {init: at_density(schemes.get(init, []), wanted, diagnostic(*keys), scale)
+                         for init in STANDARD}
                 if any(found.values()):
                     d = paired(found, CONTRASTS["shape: uniform less normal"])
                     rows.append([name, label, f"{100 * wanted:g}", *(
@@ -573,8 +585,8 @@ def calibrations(groups):
 
 VERDICTS = {"endpoints": endpoints, "contrasts": contrasts, "pairs": pairs, "accuracies": accuracies,
             "limits": limits, "stops": stops, "screen": screen, "rates": rates, "confirmed": confirmed,
-            "carried": carried, "before": before, "used": used, "shares": shares, "paths": paths, "why": why,
-            "swaps": swaps, "controls": controls, "survival": survival, "dark": dark, "lit": lit,
+            "carried": carried, "parts": parts, "before": before, "used": used, "shares": shares,
+            "paths": paths, "why": why, "swaps": swaps, "controls": controls, "survival": survival, "dark": dark, "lit": lit,
             "calibrations": calibrations}
 
 

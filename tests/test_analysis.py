@@ -880,7 +880,7 @@ def test_a_run_that_diverges_when_dense_and_then_collapses_is_counted():
 
 
 def test_swaps_put_masks_and_values_where_they_belong():
-    """Masks of B give +2, values of B +0.5; the cells are A-A, A-B, B-A, B-B."""
+    """Masks of B give +2, values of B +0.5, both together 0.25 more; from 1.6% on all of it tenfold."""
     runs = []
     for how, other in (("magnitude", "xavier_uniform"), ("magnitude", "xavier_normal@4"),
                        ("snip-global", "xavier_uniform")):
@@ -890,17 +890,53 @@ def test_swaps_put_masks_and_values_where_they_belong():
                 donor = f"mnist-fc-{masks}-{how}{tables.HALF}"
                 group = f"mnist-fc-magnitude-from-{donor}{tables.HALF}"
             for seed in (0, 1, 2, 10):
-                points = 90 + 2 * (masks == other) + 0.5 * (values == other) + seed
-                if masks == values == "xavier_normal" and other != "xavier_uniform":
+                b = masks == other, values == other
+                gain = 2 * b[0] + 0.5 * b[1] + 0.25 * all(b)
+                points = [50 + seed + gain * (1 if level < 6 else 4 if level == 6 else 10)
+                          for level in range(10)]
+                if not any(b) and other != "xavier_uniform":
                     continue    # as for the first
                 runs.append(made(values, seed, points, **{**HALVES, "group": group}))
+    own = densities(10, HALF_RATES)
+    parts = [stats.area(own, [1.0 if level < 6 else 4 if level == 6 else 10 for level in range(10)], *pair)
+             for pair in ((1, tables.TAIL[0]), tables.TAIL)]
     rows = tables.swaps(stats.groups(runs))[2]
-    assert [tuple(row[:2]) for row in rows] == [
+    assert [tuple(row[:3]) for row in rows] == [(*case, pair) for case in (
         ("magnitude, layer by layer", "xavier_uniform"), ("magnitude, layer by layer", "xavier_normal@4"),
-        ("SNIP, global", "xavier_uniform")]
-    for row in rows:
-        assert row[2:6] == ["91.00 (1.00)", "91.50 (1.00)", "93.00 (1.00)", "93.50 (1.00)"]
-        assert row[6].startswith("+2.000 [") and row[7].startswith("+0.500 [") and row[8] == "3"
+        ("SNIP, global", "xavier_uniform")) for pair in ("100 to 1.6%", "1.6 to 0.21%")]
+    for row, size in zip(rows, itertools.cycle(parts)):
+        assert row[3] == "51.00 (1.00)" and row[8] == "3"
+        for cell, gain in zip(row[4:8], (2, 2.25, 0.5, 0.75), strict=True):
+            assert cell.startswith(f"{gain * size:+.3f} [")
+
+
+def test_the_carry_over_in_two_parts_is_that_of_each_part():
+    """Shape is 0.1 down to 3.2%, then 1: the parts' areas and the whole one's mean by their lengths."""
+    own, runs = densities(10, HALF_RATES), []
+    shape = [0.1 if level < 6 else 1.0 for level in range(10)]
+    for init, seed in itertools.product(stats.STANDARD, range(3)):
+        values = [90 + seed + gain * ("uniform" in init) + 0.5 * ("kaiming" in init) for gain in shape]
+        runs.append(made(init, seed, values, **{**HALVES, "group": tables.METHODS["SNIP, global"]}))
+    rows = tables.parts(stats.groups(runs))[2]
+    assert [row[:2] for row in rows] == [["SNIP, global", "50 to 1.6%"], ["SNIP, global", "1.6 to 0.21%"]]
+    for row, pair in zip(rows, tables.PARTS):
+        gap = stats.area(own, shape, *pair)
+        assert row[2] == f"{91.25 + gap / 2:.2f}" and row[3].startswith("+0.500 [")
+        assert row[4].startswith(f"{gap:+.3f} [") and row[5] == "3"
+    lengths = [math.log(high / low) for high, low in tables.PARTS]
+    gaps = [stats.area(own, shape, *pair) for pair in tables.PARTS]
+    whole = sum(gap * length for gap, length in zip(gaps, lengths)) / sum(lengths)
+    assert whole == pytest.approx(stats.area(own, shape, 0.5, tables.TAIL[1]), abs=0.01)
+
+
+def test_at_density_is_the_value_of_the_nearest_level_by_seed():
+    runs = [made("xavier_normal", seed, [None if (seed, level) == (2, 5) else 90.0 + level
+                                         for level in range(10)], **HALVES) for seed in range(3)]
+    own = densities(10, HALF_RATES)
+    assert tables.at_density(runs, own[4]) == {0: pytest.approx(94.0), 1: pytest.approx(94.0),
+                                               2: pytest.approx(94.0)}
+    assert set(tables.at_density(runs, own[5])) == {0, 1} and len(tables.at_density(runs, own[9])) == 3
+    assert tables.at_density(runs, 0.0001) == tables.at_density([], 0.1) == {}
 
 
 def test_carried_and_why_have_the_contrasts_of_the_exploring_seeds():
@@ -971,6 +1007,7 @@ def test_shapes_before_training_are_tested_as_one_family_by_plain_flips():
                 for signs in itertools.product((1, -1), repeat=6)]
         raw.append(sum(value >= abs(sum(d)) - 1e-9 for value in sums) / 64)
         assert row[6] == tables.p_text(raw[-1])
+        assert row[8] == row[9] == row[5]   # accuracies are one for all levels
     assert [row[7] for row in rows] == [tables.p_text(p) for p in stats.holm(raw)]
 
 
@@ -1182,7 +1219,8 @@ def test_of_all_grids_every_table_has_all_its_rows(grids, whole):
     assert {row[0] for row in rows["screen"]} == set(grids[0][tables.HALVED])
     assert [row[0] for row in rows["carried"]] == list(tables.METHODS)
     assert [row[0] for row in rows["why"]] == [name for name in tables.VARIANTS for _ in range(2)]
-    assert [(row[0], row[1]) for row in rows["swaps"]] == tables.SWAPS
+    assert [(row[0], row[1]) for row in rows["swaps"]] == [case for case in tables.SWAPS for _ in range(2)]
+    assert [row[0] for row in rows["parts"]] == [name for name in tables.METHODS for _ in range(2)]
     assert [row[0] for row in rows["controls"]] == list(tables.CONTROLLED)
     assert [row[1] for row in rows["lit"]] == ["100 to 1.2%", "1.2 to 0.21%"]
     assert [row[0] for row in rows["before"]] == list(tables.BEFORE)  # two seeds choose none of HEAVY

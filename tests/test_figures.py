@@ -32,7 +32,7 @@ def shapes_of(name, first=0, fall=1.0):
             for init, row in values.items() for seed, value in enumerate(row)], values
 
 
-@pytest.mark.parametrize("name", [name for name in figures.FIGURES if name != "diagram"])
+@pytest.mark.parametrize("name", sorted(set(figures.FIGURES) - {"diagram", "examples"}))
 def test_nothing_is_drawn_of_nothing(name):
     assert not figures.FIGURES[name]({})
 
@@ -77,20 +77,23 @@ def test_a_study_of_one_seed_has_no_differences():
 
 
 def test_heat_and_methods_have_the_plain_means_of_the_exploring_seeds():
-    made_by = {name: shapes_of(name, fall=fall) for name, fall in (("movement", 1), ("SNIP, global", 2))}
+    made_by = {name: shapes_of(name, fall=fall) for name, fall in (
+        ("magnitude, layer by layer", 3), ("movement", 1), ("SNIP, global", 2))}
     late = shapes_of("movement", first=10, fall=7)[0]
     found = stats.groups([run for runs, _ in made_by.values() for run in runs] + late)
     axis = figures.heat(found).axes[0]
     cells = iter(axis.texts)
     assert [label.get_text() for label in axis.get_yticklabels()] == list(made_by)
+    inits = [*stats.STANDARD, *tables.finalists(found)[0]]
+    assert len(inits) == 6 == len(axis.get_xticklabels())
     for _, values in made_by.values():
-        means = [statistics.mean(values[init]) for init in stats.STANDARD]
+        means = [statistics.mean(values[init]) for init in inits]
         for mean in means:
-            assert next(cells).get_text() == f"{mean:.2f}\n{mean - statistics.mean(means):+.2f}"
+            assert next(cells).get_text() == f"{mean:.2f}\n{mean - statistics.mean(means[:4]):+.2f}"
     assert next(cells, None) is None
     for axis, (name, (_, values)) in zip(figures.methods(found).axes, made_by.items(), strict=True):
         assert axis.get_title() == f"{name}, n = 5"
-        for line, init in zip(axis.lines, stats.STANDARD, strict=True):
+        for line, init in zip(axis.lines, inits, strict=True):
             assert line.get_ydata() == pytest.approx([statistics.mean(values[init])] * 10)
 
 
@@ -119,6 +122,23 @@ def test_the_earlier_study_is_drawn_from_its_test_accuracies():
         assert line.get_ydata().tolist() == row["mean"]
         assert left.get_title().startswith(f"earlier, n = {row['n']}")
     assert [line.get_label() for line in left.lines] == list(stats.STANDARD) and len(right.lines) == 4
+
+
+def test_the_examples_are_images_of_their_class(tmp_path, capsys):
+    """Of each data set the first eight of a class: an image of class k has 10 k + its number among them."""
+    for name, shape in (("mnist", (4, 4)), ("fashion_mnist", (4, 4)), ("cifar10", (6, 6, 3))):
+        assert figures.examples({}, tmp_path) is None
+        assert "cannot be read" in capsys.readouterr().err
+        labels = np.tile(np.arange(10, dtype=np.uint8), 9)
+        pixels = (10 * labels + np.arange(90) // 10).astype(np.uint8)
+        images = np.ones((90, *shape), np.uint8) * pixels.reshape(-1, *[1] * len(shape))
+        np.savez(tmp_path / f"{name}.npz", x_train=images, y_train=labels)
+    for axis, side in zip(figures.examples({}, tmp_path).axes, (4, 4, 6), strict=True):
+        sheet = axis.images[0].get_array()
+        assert sheet.shape[:2] == (10 * side, 8 * side)
+        for kind, place in itertools.product(range(10), range(8)):
+            tile = sheet[kind * side:(kind + 1) * side, place * side:(place + 1) * side]
+            assert (tile == 10 * kind + place).all()
 
 
 def test_the_diagram_has_its_boxes():

@@ -128,6 +128,9 @@ def test_what_the_text_says_in_words_of_pruning_before_training_is_so():
         lower, higher = (stats.paired(areas, {init: 1, "xavier_normal": -1})
                          for init in ("xavier_uniform", chosen))
         assert len(lower) == len(higher) == 10 and (lower < 0).all() and (higher > 0).all()
+    for row in tables.before(groups)[2]:    # "above, no difference is seen", and below one is
+        upper, lower = (tuple(map(float, re.findall(r"[+-][\d.]+", cell)))[1:] for cell in row[-2:])
+        assert upper[0] < 0 < upper[1] and not lower[0] < 0 < lower[1]
     units = {tuple(row[:2]): float(row[4].split()[0]) for row in tables.used(groups)[2]}
     assert units["SynFlow, global", "shape_sign"] == 2 and "SynFlow two of 300 with signs" in text
     synflow = [units["SynFlow, global", init] for init in tables.SHAPES]
@@ -157,6 +160,33 @@ def test_what_the_text_says_in_words_of_one_thing_changed_is_so():
     assert all(low < 0 < high for _, low, high in (*plain[:2], *signs[:2]))             # "no order is seen"
     assert rescaled[0][2] < 0 < rescaled[1][1] and rescaled[2][2] < 0                   # "they widen"
     assert all(abs(wide[0]) > abs(own[0]) for wide, own in zip(rescaled, plain[:2]))
+
+
+def test_what_the_text_says_in_words_of_doses_and_swaps_is_so():
+    found = build.explored(stats.groups(stats.read(ROOT / "results")))
+
+    def sign(key):
+        """-1, 0 or 1: where an interval lies, 0 if it holds zero."""
+        low, high = map(float, re.findall(r"[+-][\d.]+", found[key])[1:3])
+        return (low > 0) - (high < 0)
+    words = {"rather": {"xavier_normal@4": -1, "shape_t4": -1, "xavier_normal@2": 0, "shape_laplace": 0},
+             "middle": {"xavier_normal@2": -1, "xavier_normal@4": -1, "shape_laplace": 0, "shape_t4": 0,
+                        "xavier_normal@0.5": 0, "shape_sign": 0, "xavier_uniform": 0, "orthogonal": 0,
+                        "layer_balanced": 0, "input_aware": 0},
+             "tail": {"sparse_90": -1, "asymmetric_50": 0, "shape_laplace": -1, "shape_t4": -1}}
+    assert {name: {init: sign(f"{name}.{init}") for init in row} for name, row in words.items()} == words
+    by = "swaps.magnitude-layer-by-layer"
+    assert [sign(f"{by}.xavier_normal@4.{part}.{what}") for part in (1, 2) for what in ("masks", "values")] \
+        == [-1, -1, -1, 0]      # "both cost", then "in its masks, and not in the values"
+    assert [sign(f"{by}.kaiming_normal.2.{what}") for what in ("masks", "values")] == [0, 0]
+    for name in ("SNIP", "SynFlow"):
+        assert sign(f"swaps.{name}-global.xavier_uniform.2.masks") == -1
+        assert sign(f"swaps.{name}-global.xavier_uniform.2.values") == 0
+    methods = ("magnitude-global", "magnitude-one-shot", "movement", "filters", "random",
+               "magnitude-layer-by-layer")      # "no order is seen", nor under layer-wise magnitude
+    assert not any(sign(f"carried.{name}.shape") for name in methods)
+    assert not any(sign(f"carried.{name}.finalist.{place}") for name in methods[:5] for place in (1, 2)
+                   if f"carried.{name}.finalist.{place}" in found)
 
 
 def test_the_report_s_own_differences_by_hand():
