@@ -24,12 +24,13 @@ import train
 SCOPES = ("layer", "global")
 IMAGES = 10   # of each class, for SNIP and GraSP: as Wang et al. do, and in sum Lee et al.'s batch of 100
 COOL = 200    # GraSP divides the logits by this, in its authors' code
+SHARED = ("net", "data", "seed", "rate_conv", "rate_fc", "rate_out")  # by a run and the one it takes masks from
 STRETCH = 10  # the most that `rescaled` multiplies a unit's weights by
 
 
 # A score is score(state, w0, masks, config, data, level) -> {layer: tensor like its weight}; the largest win.
-# `state` is what is scored and `w0` the one that every level restarts from, {parameter: tensor}; `level` is
-# the one to come.
+# `state` is what is scored and `w0` the initial one, or that of step K, whatever --rewind makes of it,
+# {parameter: tensor}; `level` is the one to come.
 
 def weights(state):
     """{layer: weight} of a state."""
@@ -307,8 +308,10 @@ def open_donor(args, config):
     donor = train.load(path) if path.exists() else {"config": {}, "levels": []}
     if len(donor["levels"]) <= args.levels:
         raise SystemExit(f"{folder} has no masks for {args.levels} levels: run it first, to as many levels")
-    if any(donor["config"][key] != config[key] for key in ("net", "data", "seed")):
-        raise SystemExit(f"{folder} is of another net, data set or seed: name one that shares them")
+    if any(donor["config"][key] != config[key] for key in SHARED):
+        raise SystemExit(f"{folder} is of another net, data set, seed or rate: name one that shares them")
+    for level in range(args.levels + 1):
+        train.load(folder / f"level_{level:02d}.pt")
     return folder
 
 
@@ -351,8 +354,12 @@ def iterate(args, data, folder, config, metrics, bar):
         train.save(folder / "init.pt", walked)
     init = train.load(folder / "init.pt")
     like = contents(init, data)
+    finished = len(metrics["levels"])
     while metrics["levels"] and not readable(folder / f"level_{len(metrics['levels']) - 1:02d}.pt", like):
         metrics["levels"].pop()
+    if len(metrics["levels"]) < finished:
+        print(f"{folder} lacks a checkpoint: it goes on from level {len(metrics['levels'])} of {finished - 1}",
+              file=sys.stderr)
     for level in range(len(metrics["levels"]), args.levels + 1):
         masks, candidates, scored = choose(config, data, folder, donor, init, level)
         state = REWINDS.get(config["rewind"], rewound)(init, masks, scored) if level else init
@@ -398,6 +405,12 @@ def main():
     args.levels = train.PRESETS[args.preset]["levels"] if args.levels is None else args.levels
     if PRUNERS[args.pruner].when == "before" and args.rewind == "none":
         parser.error(f"--pruner {args.pruner} scores before training: no trained weights to go on from")
+    if PRUNERS[args.pruner].when == "before" and args.one_shot:
+        parser.error(f"--pruner {args.pruner} goes from dense to each density in any case: leave out --one-shot")
+    if args.rate_conv is not None and not models.NETS[args.net][0]:
+        parser.error(f"{args.net} has no convolutions: leave out --rate-conv")
+    if args.masks_from and (args.scope or args.pruner != "magnitude"):
+        parser.error("--pruner and --scope mean nothing under another run's masks: leave them out")
     if (args.control or args.masks_from) and (args.one_shot or args.rewind == "none"):
         parser.error("--one-shot and --rewind none mean nothing under another run's masks: leave them out")
     todo = train.unfinished(args, args.pruner, args.levels)

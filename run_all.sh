@@ -10,10 +10,11 @@
 # fashion, the parts of report/PROTOCOL.md; all of these but quick and gpu if none is named. controls and why
 # read runs of screen and carry.
 set -euo pipefail
+shopt -s inherit_errexit  # what fails within $(...) fails here too
 cd "${SLURM_SUBMIT_DIR:-$(dirname "$0")}"  # sbatch runs a copy of this file from elsewhere
 PYTHON=${PYTHON:-python}
 SCHEMES="xavier_normal xavier_uniform kaiming_normal kaiming_uniform"
-cores=$(nproc)
+cores=$(env -u OMP_NUM_THREADS nproc)
 
 # Halves: 50, 25, ... 0.2% of the weights in nine rounds. Doubles: two of the rounds of the paper in one.
 HALVES="--rate-fc 0.5 --rate-out 0.28 --levels 9"
@@ -129,7 +130,7 @@ failed=0
 # BAR: each process draws its progress bar on a line of its own; 75: the run is in another process's hands
 printf '%s' "$lines" |
     xargs -r -d '\n' -P "$JOBS" --process-slot-var=BAR -I{} sh -c '{} || [ $? -eq 75 ] || exit 1' || failed=1
-if compgen -G 'runs/*/level_00.pt' > /dev/null; then  # none while others do every first level
+if grep -qs '"kept"' runs/*/metrics.json; then  # no level is there while others do every first one
     flock runs/lock $PYTHON plot.py  # the last of several grids to draw has them all
 fi
 exit $failed

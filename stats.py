@@ -53,17 +53,20 @@ def written(run):
 
 
 def keep(runs, root):
-    """Write the metrics of every run under `runs` into `root`; equal metrics give equal bytes."""
-    for path in sorted(Path(runs).glob("*/metrics.json")):
-        write(Path(root, f"{path.parent.name}.json.bz2"), bz2.compress(written(read_one(path))))
+    """Write the metrics of every run under `runs` into `root`, but where more levels of it are there; equal
+    metrics give equal bytes."""
+    for run in read(runs):
+        path = Path(root, f"{run['name']}.json.bz2")
+        if not path.exists() or len(read_one(path)["levels"]) <= len(run["levels"]):
+            write(path, bz2.compress(written(run)))
 
 
 def back(runs, root):
     """Write the metrics kept in `root` to `runs`, but where a run is already."""
-    for path in sorted(Path(root).glob("*.json.bz2")):
-        there = Path(runs, path.name.removesuffix(".json.bz2"), "metrics.json")
-        if not there.exists():
-            write(there, written(read_one(path)))
+    for run in read(root):
+        path = Path(runs, run["name"], "metrics.json")
+        if not path.exists():
+            write(path, written(run))
 
 
 def read_one(path):
@@ -463,10 +466,13 @@ def main():
     parser.add_argument("--keep", metavar="RUNS", help="first copy the metrics of the runs in RUNS there")
     parser.add_argument("--back", metavar="RUNS", help="only write them back to RUNS, where a run is not yet")
     args = parser.parse_args()
-    if args.back:
-        return back(args.back, args.runs)
-    if args.keep:
-        keep(args.keep, args.runs)
+    try:
+        if args.back:
+            return back(args.back, args.runs)
+        if args.keep:
+            keep(args.keep, args.runs)
+    except OSError as error:
+        raise SystemExit(f"Cannot write there ({error}): name another folder.")
     for name, text in verdicts(read(args.runs)).items():
         print(f"## {name}\n\n{text}")
 

@@ -226,6 +226,13 @@ def test_the_least_p_is_two_of_all_choices(n):
     assert stats.sign_flip(np.linspace(-1, 1, n)) == 1
 
 
+def test_the_flips_are_all_of_them_to_20_and_begin_with_none_beyond():
+    assert stats.sign_flip(np.linspace(0.01, 1, 20)) == stats.sign_flip(np.ones(20)) == 2 / 2 ** 20
+    for n in range(21, 27):
+        sums = stats.flipped(np.arange(n))
+        assert len(sums) == 2 ** 20 and sums[0] == n * (n - 1) / 2
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_max_t_equals_a_double_loop_over_joint_flips(seed):
     noise = np.random.default_rng(seed)
@@ -577,6 +584,27 @@ def test_a_damaged_run_is_not_kept(tmp_path):
     with pytest.raises(SystemExit, match="metrics.json is not a run's metrics.*run it again.$"):
         stats.keep(tmp_path / "runs", tmp_path / "results")
     assert stats.read(tmp_path / "results") == [run]
+
+
+def test_a_shorter_run_replaces_no_longer_one(tmp_path):
+    run = one_run(tmp_path / "runs")
+    stats.keep(tmp_path / "runs", tmp_path / "results")
+    path = tmp_path / "runs" / run["name"] / "metrics.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "levels": run["levels"][:1]}))
+    stats.keep(tmp_path / "runs", tmp_path / "results")
+    assert stats.read(tmp_path / "results") == [run]
+
+
+@pytest.mark.parametrize("words", ["{0}/none --back {0}/new", "{0}/new --keep {0}/none",
+                                   "{0}/runs --back {0}/file", "{0}/file --keep {0}/runs"])
+def test_where_there_is_nothing_to_read_or_no_place_to_write_one_sentence_says_so(
+        tmp_path, monkeypatch, words):
+    one_run(tmp_path / "runs")
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setattr(sys, "argv", ["stats.py", *words.format(tmp_path).split()])
+    with pytest.raises(SystemExit, match="^(No runs in|Cannot write there)[^\n]*$"):
+        stats.main()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "runs"]
 
 
 def test_runs_come_back_as_train_wrote_them_and_none_is_overwritten(tmp_path, monkeypatch):

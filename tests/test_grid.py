@@ -163,13 +163,33 @@ def test_a_grid_whose_runs_are_all_in_other_hands_says_so_and_ends_well(tmp_path
 
 
 def test_a_grid_with_a_damaged_run_names_it_before_anything_starts(tmp_path, env):
+    """Whichever of its groups the run is of."""
     grid = small_grid(tmp_path / "grid", FIRST)
+    script = grid / "run_all.sh"
+    text = script.read_text()
+    group = re.search(r'quick\) (echo ".*?") ;;', text)[1]
+    script.write_text(text.replace(group, f"{group}; {group.replace(FIRST, SECOND)}"))
     folder = grid / "runs" / f"mnist-fc-{FIRST}-magnitude-steps20-looks1-s0"
     folder.mkdir(parents=True)
     (folder / "metrics.json").write_text("{")
     done = bash(grid, "quick", **env)
     assert done.returncode == 1 and "metrics.json is damaged" in done.stderr and done.stderr.count("\n") == 1
-    assert not done.stdout
+    assert not done.stdout and [path.name for path in grid.glob("runs/*")] == [folder.name]
+
+
+def test_runs_brought_back_are_finished_and_drawn(tmp_path, env):
+    """Though their checkpoints are not there."""
+    grid = small_grid(tmp_path / "grid", FIRST)
+    assert bash(grid, "quick", **env).returncode == 0
+    stats.keep(grid / "runs", tmp_path / "results")
+    whole, drawn = numbers(grid / "runs"), sorted(path.name for path in (grid / "figures").iterdir())
+    for name in ("runs", "figures"):
+        shutil.rmtree(grid / name)
+    stats.back(grid / "runs", tmp_path / "results")
+    done = bash(grid, "quick", **env)
+    assert done.returncode == 0 and "1 of 1 runs are finished, 0 to do" in done.stdout, done.stderr
+    assert numbers(grid / "runs") == whole
+    assert sorted(path.name for path in (grid / "figures").iterdir()) == drawn
 
 
 def gnu_parallel():

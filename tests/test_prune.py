@@ -360,6 +360,61 @@ def test_the_baseline_is_level_0(run, tmp_path, blobs, monkeypatch):
     assert all(torch.equal(ours[name], its[name]) for name in ours)
 
 
+@pytest.mark.parametrize("words", [[], ["--input", "unit"], ["--precision", "bf16"]])
+def test_what_is_recorded_of_a_level_is_what_its_network_does(run, blobs, words):
+    """On validation images and on test images, with the pixels and the precision asked for."""
+    folder, = run("--steps", 4, *words).iterdir()
+    levels = json.loads((folder / "metrics.json").read_text())["levels"]
+    images = data.load("mnist", blobs, "cpu", "unit" if "unit" in words else "standard")
+    for level in levels:
+        model = models.build("fc", (1, 28, 28))
+        state = torch.load(folder / f"level_{level['level']:02d}.pt", weights_only=True)["state"]
+        model.load_state_dict(state)
+        found = {}
+        for bf16 in (False, True):
+            with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+                for part, x, y in (("val", images.x_val, images.y_val), ("test", images.x_test, images.y_test)):
+                    logits = model(x).float()
+                    found[bf16, part] = (F.cross_entropy(logits, y).item(),
+                                         (logits.argmax(1) == y).float().mean().item())
+        for part in ("val", "test"):
+            recorded = level[f"{part}_loss"][-1], level[f"{part}_acc"][-1]
+            assert recorded == pytest.approx(found["bf16" in words, part], rel=1e-5)
+            assert recorded[0] != pytest.approx(found["bf16" not in words, part][0], rel=1e-5)
+        assert found[False, "val"] != pytest.approx(found[False, "test"], rel=1e-3)
+
+
+@pytest.mark.parametrize("how", ["signs", "rescaled"])
+def test_levels_restart_from_what_the_rewind_says(run, monkeypatch, how):
+    starts, real = [], train.run_level
+
+    def spy(args, config, data, folder, metrics, state, masks, *rest):
+        starts.append((state, masks))
+        return real(args, config, data, folder, metrics, state, masks, *rest)
+    monkeypatch.setattr(train, "run_level", spy)
+    folder, = run("--rewind", how).iterdir()
+    w0 = torch.load(folder / "init.pt", weights_only=True)
+    for level, (state, masks) in enumerate(starts):
+        for name, mask in masks.items():
+            old, new = w0[f"{name}.weight"], state[f"{name}.weight"]
+            if level == 0:
+                assert torch.equal(new, old)
+            elif how == "signs":
+                assert new.abs().unique().numel() == 1 and torch.equal(new.sign(), old.sign())
+                assert new[0, 0].abs().item() == pytest.approx(old.std().item())
+            else:
+                assert torch.allclose((new * mask).norm(dim=1), old.norm(dim=1)) and not mask.all()
+    assert len(starts) == 3
+
+
+def test_a_removed_unit_has_no_bias_though_the_level_restarts_from_trained_ones(run):
+    folder, = run("--pruner", "filters", "--rewind", "none").iterdir()
+    saved = torch.load(folder / "level_02.pt", weights_only=True)
+    for name in ("fc1", "fc2"):
+        removed = ~saved["masks"][name].any(1)
+        assert removed.any() and (saved["state"][f"{name}.bias"] == 0).equal(removed)
+
+
 def test_every_pruner_runs_to_the_same_counts(run):
     for name, row in prune.PRUNERS.items():
         scope = "global" if name == "random" else "layer"
@@ -410,3 +465,29 @@ def test_controls_differ_from_their_run_in_one_thing_and_never_write_to_it(run):
     assert content(donor) == before
     with pytest.raises(SystemExit, match="run it first"):
         run("--control", "reinit", "--levels", 5)
+
+
+def test_masks_that_do_not_fit_or_are_gone_are_refused_before_anything_is_written(run):
+    donor, = run().iterdir()
+    for words in (["--seed", 1], ["--rate-fc", 0.5]):
+        with pytest.raises(SystemExit, match="of another net, data set, seed or rate"):
+            run("--masks-from", donor.name, *words)
+    level = donor / "level_01.pt"
+    level.write_bytes(level.read_bytes()[:-100])
+    for says in ("is damaged", "is gone"):
+        with pytest.raises(SystemExit, match=f"level_01.pt {says}.*: delete its folder and run again"):
+            train.at_the_door(lambda: run("--control", "shuffle"))
+        level.unlink(missing_ok=True)
+    assert list(donor.parent.iterdir()) == [donor]
+
+
+def test_levels_without_checkpoints_are_made_again_and_said_to_be(run, tmp_path, capsys):
+    """As of runs that stats.py has brought back."""
+    folder, = run().iterdir()
+    run("--levels", 3, "--out", tmp_path / "whole")
+    whole = content(next((tmp_path / "whole").iterdir()))
+    for path in folder.glob("*.pt"):
+        path.unlink()
+    run("--levels", 3)
+    assert f"{folder} lacks a checkpoint: it goes on from level 0 of 2" in capsys.readouterr().err
+    assert content(folder) == whole

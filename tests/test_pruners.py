@@ -93,7 +93,7 @@ def loss_and_gradient(net, state, x, y, cool):
 
 
 @pytest.mark.parametrize("net", ["fc", "conv2"])
-@pytest.mark.parametrize("name, cool, which", [("snip", 1, 0), ("grasp", prune.COOL, 1)])
+@pytest.mark.parametrize("name, cool, which", [("snip", 1, 0), ("grasp", 200, 1)])
 def test_snip_and_grasp_are_finite_differences(net, name, cool, which):
     """The change of the loss, or of half the gradient's squared norm, as a weight is scaled by 1 +- h, so
     small that no ReLU turns."""

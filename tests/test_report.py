@@ -49,6 +49,19 @@ def test_the_report_is_the_same_twice_and_leaves_no_mark(runs, tmp_path, monkeyp
     assert "| " + " | ".join(row) + " |" in texts[0]
 
 
+def test_the_report_in_the_repository_is_what_the_results_give(tmp_path, monkeypatch):
+    for name in ("report", "figures"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    shutil.copy(ROOT / "README.md", tmp_path)
+    monkeypatch.setattr(build, "HERE", tmp_path / "report")
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setattr(sys, "argv", ["build.py", "--runs", str(ROOT / "results"),
+                                      "--figures", str(tmp_path / "figures")])
+    build.main()
+    for name in ("report/REPORT.md", "README.md"):
+        assert (tmp_path / name).read_text() == (ROOT / name).read_text(), "bash run_all.sh report makes it"
+
+
 def test_every_mark_of_text_and_slides_is_of_something():
     text = "".join((ROOT / "report" / name).read_text() for name in ("text.md", "slides.md", "answer.md"))
     made_here = {*tables.VERDICTS, "networks", "schemes", "hyperparameters", "runs"}
@@ -206,12 +219,17 @@ def test_the_report_s_own_differences_by_hand():
             f"{name}.shape_t4"], name
 
 
-def test_slides_have_their_titles_and_pictures(tmp_path):
+def test_slides_have_their_titles_and_pictures_and_are_the_same_at_any_time(tmp_path, monkeypatch):
     pptx = pytest.importorskip("pptx")
-    build.slides("# One\n- a\n- b\n\n# Two\n- LeNet-300 -1 [-2, +3] (+-0.1) 1e-04\n", tmp_path / "deck.pptx")
+    text = "# One\n- a\n- b\n\n# Two\n- LeNet-300 -1 [-2, +3] (+-0.1) 1e-04\n"
+    build.slides(text, tmp_path / "deck.pptx")
     found = [[shape.text_frame.text for shape in slide.shapes] for slide in
              pptx.Presentation(str(tmp_path / "deck.pptx")).slides]
     two = "\u2022 LeNet-300 \u22121 [\u22122, +3] (\u00b10.1) 1e-04"
+    first = (tmp_path / "deck.pptx").read_bytes()
+    monkeypatch.setattr("time.time", lambda: 2e9)
+    build.slides(text, tmp_path / "deck.pptx")
+    assert (tmp_path / "deck.pptx").read_bytes() == first
     assert found == [["One", "\u2022 a\n\u2022 b", "1"], ["Two", two, "2"]]
 
 
