@@ -416,7 +416,10 @@ def main():
     args = parser.parse_args()
     matplotlib.use("Agg")
     plt.rcParams.update(plot.STYLE)
-    draw(stats.groups([run for run in stats.read(args.runs) if run["levels"]]), args.figures)
+    try:
+        draw(stats.groups([run for run in stats.read(args.runs) if run["levels"]]), args.figures)
+    except OSError as error:
+        raise SystemExit(f"Cannot write to {args.figures} ({error}): name another folder with --figures.")
 
 
 if __name__ == "__main__":

@@ -145,3 +145,11 @@ def test_the_diagram_has_its_boxes():
     texts = {text.get_text() for text in figures.diagram({}).axes[0].texts}
     assert set(figures.BOXES) <= texts
     assert all(0 <= place < len(figures.BOXES) for place in itertools.chain(*figures.ARROWS))
+
+
+def test_a_place_that_takes_no_figures_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(figures, "FIGURES", {"diagram": figures.diagram})
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setattr("sys.argv", ["figures.py", "--figures", str(tmp_path / "file")])
+    with pytest.raises(SystemExit, match="^Cannot write to .*: name another folder with --figures.$"):
+        figures.main()
