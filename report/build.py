@@ -95,7 +95,7 @@ def values(groups):
     for name, what, percent, *_, difference, n in tables.survival(groups)[2]:
         place = list(tables.SURVIVAL).index(what) + 1
         found[f"survival.{SHORT.get(name, name)}.{place}.{percent}"] = f"{difference} (n = {n})"
-    for more in (chosen, explored, before, shadowed, dark, controlled):
+    for more in (chosen, explored, before, shadowed, fitted, dark, controlled):
         found |= more(groups)
     return found
 
@@ -187,6 +187,17 @@ def shadowed(groups):
             cells = tables.at_density(runs, density, stats.diagnostic(*keys), scale)
             if cells:
                 found[f"{name}.{init}"] = f"{tables.spread(cells.values())}{unit}"
+    return found
+
+
+def fitted(groups):
+    """{fit.<study>.<contrast>.<number of the range>.<train or val>}: hundredths of a nat"""
+    found, places = {}, Counter()
+    for name, label, _, *losses, n in tables.fits(groups)[2]:
+        key = f"fit.{SHORT.get(name, name)}.{slug(label.partition(':')[0])}"
+        places[key] += 1
+        found |= {f"{key}.{places[key]}.{part}": f"{loss} hundredths of a nat (n = {n})"
+                  for part, loss in zip(("train", "val"), losses)}
     return found
 
 

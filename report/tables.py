@@ -235,6 +235,21 @@ def stops(groups):
             rows)
 
 
+def fits(groups):
+    rows = []
+    for name, study, schemes, bounds in studies(groups):
+        for pair in bounds:
+            losses = [by_scheme(schemes, pair, stats.at_early_stop(f"{part}_loss")) for part in ("train", "val")]
+            for label, weights in list(CONTRASTS.items())[:2]:
+                d = [paired(areas, weights) for areas in losses]
+                if len(d[0]) > 1:
+                    rows.append([name, label, span(pair), *map(signed, d), str(len(d[0]))])
+    return ("Training loss (mean over the batches since the look before) and validation loss at early stop, in "
+            "hundredths of a nat, averaged over each range as accuracy is; above 0 is the worse. Paired by "
+            "seed, with 95% intervals. Exploratory.",
+            ["network, data", "contrast", "densities", "training loss", "validation loss", "n"], rows)
+
+
 def screened(groups):
     """{scheme: {seed: score}} of the screen: area under validation accuracy at early stop, 100 to 0.2%."""
     return by_scheme(exploring(groups, HALVED), (1, TAIL[1]), early_val_acc)
@@ -584,7 +599,7 @@ def calibrations(groups):
 
 
 VERDICTS = {"endpoints": endpoints, "contrasts": contrasts, "pairs": pairs, "accuracies": accuracies,
-            "limits": limits, "stops": stops, "screen": screen, "rates": rates, "confirmed": confirmed,
+            "limits": limits, "stops": stops, "fits": fits, "screen": screen, "rates": rates, "confirmed": confirmed,
             "carried": carried, "parts": parts, "before": before, "used": used, "shares": shares,
             "paths": paths, "why": why, "swaps": swaps, "controls": controls, "survival": survival, "dark": dark, "lit": lit,
             "calibrations": calibrations}

@@ -42,7 +42,7 @@ def made(init, seed, accuracy, validation=0.0, group=tables.FULL, levels=29, rat
         found.append({"level": number, "kept": kept, "size": FC, "step": [10, 20, 30], "diverged": lost,
                       "val_loss": [None] * 3 if lost else [0.3, 0.1, 0.2],
                       "test_acc": [None] * 3 if lost else [0.0, test / 100, test / 100 - 0.01],
-                      "val_acc": [0.0, val / 100, 0.0], "inputs": []})
+                      "train_loss": [0.5, 0.4, 0.3], "val_acc": [0.0, val / 100, 0.0], "inputs": []})
     data, net, rest = group.split("-", 2)
     config = {"data": data, "net": net, "init": init, "pruner": rest.split("-")[0], "seed": seed}
     return {"config": config, "provenance": [{"level": 0, "commit": "a"}], "init": {}, "levels": found,
@@ -955,6 +955,23 @@ def test_the_carry_over_in_two_parts_is_that_of_each_part():
     gaps = [stats.area(own, shape, *pair) for pair in tables.PARTS]
     whole = sum(gap * length for gap, length in zip(gaps, lengths)) / sum(lengths)
     assert whole == pytest.approx(stats.area(own, shape, 0.5, tables.TAIL[1]), abs=0.01)
+
+
+def test_fits_are_the_losses_of_the_early_stop_by_contrast():
+    """Of losses that are one for all levels, an area is that loss."""
+    runs, losses = [], {"train_loss": {}, "val_loss": {}}
+    for (place, init), seed in itertools.product(enumerate(stats.STANDARD), range(10, 13)):
+        runs.append(made(init, seed, 97.0))
+        for key, row in losses.items():
+            row[place, seed] = 0.1 + 0.01 * place ** 2 + 0.001 * seed * (place + (key == "val_loss"))
+            for level in runs[-1]["levels"]:
+                level[key] = [0.9, row[place, seed], 0.8]
+    rows = tables.fits(stats.groups(runs))[2]
+    assert [(row[2], row[-1]) for row in rows] == 2 * [("100 to 1.2%", "3")] + 2 * [("1.2 to 0.21%", "3")]
+    for row, signs in zip(rows, 2 * [(-1, -1, 1, 1), (-1, 1, -1, 1)]):
+        for cell, found in zip(row[3:5], losses.values()):
+            mean = sum(sign * found[place, seed] for place, sign in enumerate(signs) for seed in range(10, 13))
+            assert cell.startswith(f"{100 * mean / 2 / 3:+.3f} ["), (row, mean)
 
 
 def test_at_density_is_the_value_of_the_nearest_level_by_seed():

@@ -78,6 +78,12 @@ def test_the_numbers_typed_in_the_text_are_those_of_the_code():
     wider = [100 * math.sqrt((layer.in_features + layer.out_features) / layer.in_features) - 100
              for layer in layers.values()]
     assert "wider, by {:.0f}, {:.0f} and {:.0f}%".format(*wider) in text.replace("\n", " ")
+    layers = models.layers(models.build("conv2", models.PAPER["conv2"]["shape"]))
+    size = {name: layer.weight[0].numel() for name, layer in layers.items()}    # its fan in
+    wider = [math.sqrt((size[name] + len(layer.weight) * layer.weight[0, 0].numel()) / size[name])
+             for name, layer in layers.items()]
+    assert "{:.1f} times Xavier's in the first convolution, {:.1f} times in the second, and {:.2f} times in".format(
+        *wider) in text.replace("\n", " ")
     assert f"{datasets.VALIDATION:,} are set aside as *validation* images" in text
 
 
