@@ -208,6 +208,22 @@ def test_what_the_text_says_in_words_of_doses_and_swaps_is_so():
                    if f"carried.{name}.finalist.{place}" in found)
 
 
+def test_what_the_text_says_in_words_of_conv2_is_so():
+    groups = stats.groups(stats.read(ROOT / "results"))
+    schemes, = (members for name, _, members, _ in tables.studies(groups) if name == "Conv-2, CIFAR-10")
+    areas, last = tables.by_scheme(schemes, (1, 0.03)), {}
+    for seed, best in areas["xavier_uniform"].items():      # "the highest area in each of the seeds"
+        assert best == max(areas[init][seed] for init in stats.STANDARD)
+    for init in stats.STANDARD:
+        last[init] = sum(100 * stats.early_test_acc(run["levels"][8]) for run in schemes[init])
+    assert max(last, key=last.get) == "kaiming_uniform"     # "at 3% itself"
+    signs = {"scale": (-1, 1), "shape": (-1, -1)}           # of training and validation loss
+    for row in tables.fits(groups)[2]:
+        if row[0] == "Conv-2, CIFAR-10":
+            ends = [tuple(map(float, re.findall(r"[+-][\d.]+", cell)))[1:] for cell in row[3:5]]
+            assert tuple((low > 0) - (high < 0) for low, high in ends) == signs[row[1].partition(":")[0]]
+
+
 def test_the_report_s_own_differences_by_hand():
     """Of accuracies that are one for all levels, an area is that accuracy."""
     runs, points = [], {}
