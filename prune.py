@@ -24,7 +24,7 @@ import train
 SCOPES = ("layer", "global")
 IMAGES = 10   # of each class, for SNIP and GraSP: as Wang et al. do, and in sum Lee et al.'s batch of 100
 COOL = 200    # GraSP divides the logits by this, in its authors' code
-SHARED = ("net", "data", "seed", "rate_conv", "rate_fc", "rate_out")  # by a run and the one it takes masks from
+SHARED = ("net", "data", "seed", "rate_conv", "rate_fc", "rate_out")  # with a run that masks are from
 STRETCH = 10  # the most that `rescaled` multiplies a unit's weights by
 
 
@@ -358,8 +358,8 @@ def iterate(args, data, folder, config, metrics, bar):
     while metrics["levels"] and not readable(folder / f"level_{len(metrics['levels']) - 1:02d}.pt", like):
         metrics["levels"].pop()
     if len(metrics["levels"]) < finished:
-        print(f"{folder} lacks a checkpoint: it goes on from level {len(metrics['levels'])} of {finished - 1}",
-              file=sys.stderr)
+        left = len(metrics["levels"])
+        print(f"{folder} lacks a checkpoint: it goes on from level {left} of {finished - 1}", file=sys.stderr)
     for level in range(len(metrics["levels"]), args.levels + 1):
         masks, candidates, scored = choose(config, data, folder, donor, init, level)
         state = REWINDS.get(config["rewind"], rewound)(init, masks, scored) if level else init
@@ -406,7 +406,7 @@ def main():
     if PRUNERS[args.pruner].when == "before" and args.rewind == "none":
         parser.error(f"--pruner {args.pruner} scores before training: no trained weights to go on from")
     if PRUNERS[args.pruner].when == "before" and args.one_shot:
-        parser.error(f"--pruner {args.pruner} goes from dense to each density in any case: leave out --one-shot")
+        parser.error(f"--pruner {args.pruner} goes to each density at once anyway: leave out --one-shot")
     if args.rate_conv is not None and not models.NETS[args.net][0]:
         parser.error(f"{args.net} has no convolutions: leave out --rate-conv")
     if args.masks_from and (args.scope or args.pruner != "magnitude"):

@@ -22,8 +22,8 @@ NAN = float("nan")
 STANDARD = ("xavier_normal", "xavier_uniform", "kaiming_normal", "kaiming_uniform")
 NEEDED = {"run": ("config", "provenance", "init", "levels"),
           "config": ("data", "net", "init", "pruner", "seed"),
-          "level": ("level", "kept", "size", "step", "train_loss", "val_loss", "val_acc", "test_acc", "diverged",
-                    "inputs")}
+          "level": ("level", "kept", "size", "step", "train_loss", "val_loss", "val_acc", "test_acc",
+                    "diverged", "inputs")}
 SETTINGS = ("pruner", "scope", "rewind", "epochs", "steps")     # what a caption says of a run's config
 
 Summary = namedtuple("Summary", "mean sd median n low high")    # each (L,); low, high: 95% t interval

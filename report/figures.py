@@ -132,7 +132,7 @@ def intervals(axis, rows, margin):
 
 
 def heat(groups):
-    """Scheme by pruning method: area under accuracy, coloured by its difference from the four schemes' mean."""
+    """Scheme by pruning method: area under accuracy, coloured by its distance from the four schemes'."""
     rows = {}
     for name in tables.METHODS:
         found = tables.under(groups, name)

@@ -239,14 +239,15 @@ def fits(groups):
     rows = []
     for name, study, schemes, bounds in studies(groups):
         for pair in bounds:
-            losses = [by_scheme(schemes, pair, stats.at_early_stop(f"{part}_loss")) for part in ("train", "val")]
+            losses = [by_scheme(schemes, pair, stats.at_early_stop(key)) for key in
+                      ("train_loss", "val_loss")]
             for label, weights in list(CONTRASTS.items())[:2]:
                 d = [paired(areas, weights) for areas in losses]
                 if len(d[0]) > 1:
                     rows.append([name, label, span(pair), *map(signed, d), str(len(d[0]))])
-    return ("Training loss (mean over the batches since the look before) and validation loss at early stop, in "
-            "hundredths of a nat, averaged over each range as accuracy is; above 0 is the worse. Paired by "
-            "seed, with 95% intervals. Exploratory.",
+    return ("Training loss (mean over the batches since the look before) and validation loss at early stop, "
+            "in hundredths of a nat, averaged over each range as accuracy is; above 0 is the worse. Paired "
+            "by seed, with 95% intervals. Exploratory.",
             ["network, data", "contrast", "densities", "training loss", "validation loss", "n"], rows)
 
 
@@ -355,7 +356,8 @@ def parts(groups):
             rows.append([name, span(pair), f"{np.mean(means):.2f}", signed(scale), signed(shape),
                          str(len(shape))])
     return ("Other pruning methods, in two parts: area under test accuracy from 50 to 1.6% and from there to "
-            "0.21% (filters 0.6%), mean of the four schemes, and the contrasts with t intervals. Exploratory.",
+            "0.21% (filters 0.6%), mean of the four schemes, and the contrasts with t intervals. "
+            "Exploratory.",
             ["method", "densities", "mean", *list(CONTRASTS)[:2], "n"], rows)
 
 
@@ -378,11 +380,12 @@ def before(groups):
                 means = [spread(whole[one].values()) for one in ("xavier_normal", init)]
                 cases.append((name, init, means, d, [signed(paired(part, weights)) for part in split]))
     raw = [sign_flip(d) for *_, d, _ in cases]
-    rows = [[name, f"{init} less xavier_normal", *means, str(len(d)), signed(d), p_text(own), p_text(p), *split]
+    rows = [[name, f"{init} less xavier_normal", *means, str(len(d)), signed(d), p_text(own), p_text(p),
+             *split]
             for (name, init, means, d, split), own, p in zip(cases, raw, holm(raw))]
     return ("Shapes under pruning before training, on seeds that these methods had not been run on: area "
-            "under test accuracy from 50 to 0.2%, mean (sd); exact sign-flip tests, one Holm family. The last "
-            "two columns have the difference in two parts; they are not in the protocol.",
+            "under test accuracy from 50 to 0.2%, mean (sd); exact sign-flip tests, one Holm family. The "
+            "last two columns have the difference in two parts; they are not in the protocol.",
             ["method", "contrast", "xavier_normal", "the other", "n", "difference, points [95%]",
              "sign-flip p", "Holm p", *map(span, PARTS)], rows)
 
@@ -598,11 +601,9 @@ def calibrations(groups):
             ["network, data", "scheme", "rejected"], rows)
 
 
-VERDICTS = {"endpoints": endpoints, "contrasts": contrasts, "pairs": pairs, "accuracies": accuracies,
-            "limits": limits, "stops": stops, "fits": fits, "screen": screen, "rates": rates, "confirmed": confirmed,
-            "carried": carried, "parts": parts, "before": before, "used": used, "shares": shares,
-            "paths": paths, "why": why, "swaps": swaps, "controls": controls, "survival": survival, "dark": dark, "lit": lit,
-            "calibrations": calibrations}
+VERDICTS = {table.__name__: table for table in (
+    endpoints, contrasts, pairs, accuracies, limits, stops, fits, screen, rates, confirmed, carried, parts,
+    before, used, shares, paths, why, swaps, controls, survival, dark, lit, calibrations)}
 
 
 def lines(head, rows):

@@ -373,7 +373,8 @@ def test_what_is_recorded_of_a_level_is_what_its_network_does(run, blobs, words)
         found = {}
         for bf16 in (False, True):
             with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-                for part, x, y in (("val", images.x_val, images.y_val), ("test", images.x_test, images.y_test)):
+                for part in ("val", "test"):
+                    x, y = getattr(images, f"x_{part}"), getattr(images, f"y_{part}")
                     logits = model(x).float()
                     found[bf16, part] = (F.cross_entropy(logits, y).item(),
                                          (logits.argmax(1) == y).float().mean().item())

@@ -82,8 +82,8 @@ def test_the_numbers_typed_in_the_text_are_those_of_the_code():
     size = {name: layer.weight[0].numel() for name, layer in layers.items()}    # its fan in
     wider = [math.sqrt((size[name] + len(layer.weight) * layer.weight[0, 0].numel()) / size[name])
              for name, layer in layers.items()]
-    assert "{:.1f} times Xavier's in the first convolution, {:.1f} times in the second, and {:.2f} times in".format(
-        *wider) in text.replace("\n", " ")
+    says = "{:.1f} times Xavier's in the first convolution, {:.1f} times in the second, and {:.2f} times in"
+    assert says.format(*wider) in text.replace("\n", " ")
     assert f"{datasets.VALIDATION:,} are set aside as *validation* images" in text
 
 
@@ -217,6 +217,19 @@ def test_what_the_text_says_in_words_of_conv2_is_so():
     for init in stats.STANDARD:
         last[init] = sum(100 * stats.early_test_acc(run["levels"][8]) for run in schemes[init])
     assert max(last, key=last.get) == "kaiming_uniform"     # "at 3% itself"
+    text = (ROOT / "report" / "text.md").read_text().replace("\n", " ")
+    seeds = {len(runs) for runs in schemes.values()}
+    assert seeds == {3} and f"test of three pairs cannot reject (least p {2 / 2 ** 3})" in text
+    looks = [(stats.early_step(level), level["step"][-1]) for init in stats.STANDARD for run in schemes[init]
+             for level in run["levels"]]
+    assert {step for _, step in looks} == {1500} and "at the last look (step 1,500" in text
+    assert sum(best == step for best, step in looks) > 0.8 * len(looks)     # "nearly always"
+    rows = {tuple(row[:3]): float(row[4].split()[0]) for row in tables.contrasts(groups)[2]}
+    for label in list(tables.CONTRASTS)[:2]:    # "the signs are those of MNIST, the sizes many times larger"
+        conv, upper, tail = (rows[name, label, span] for name, span in (
+            ("Conv-2, CIFAR-10", "100 to 3%"), ("LeNet-300-100, MNIST", "100 to 1.2%"),
+            ("LeNet-300-100, MNIST", "1.2 to 0.21%")))
+        assert conv * upper > 0 < conv * tail and abs(conv) > 3 * max(abs(upper), abs(tail))
     signs = {"scale": (-1, 1), "shape": (-1, -1)}           # of training and validation loss
     for row in tables.fits(groups)[2]:
         if row[0] == "Conv-2, CIFAR-10":

@@ -33,6 +33,12 @@ def test_a_file_imports_only_files_above_it(name):
     assert used & {path.split("/")[-1] for path in ABOVE} <= ABOVE[name]
 
 
+def test_lines_fit_a_screen():
+    scripts = [path for folder in (".", "report", "tests") for path in ROOT.glob(f"{folder}/*.py")]
+    assert [] == [f"{path.name}:{number}" for path in (ROOT / "run_all.sh", *scripts)
+                  for number, line in enumerate(path.read_text().splitlines(), 1) if len(line) > 110]
+
+
 WRONG = {  # flags: (exit code, what the one sentence says)
     "--init glorot": (2, "invalid choice: 'glorot'"),
     "--epochs -1": (2, "-1 is not in [1, inf]"),
