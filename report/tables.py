@@ -468,9 +468,8 @@ def swaps(groups):
                 group = f"{FULL}-from-{donor}{HALF}"
             crossed[masks, values] = areas(exploring(groups, group).get(values, []), *pair)
         if all(crossed.values()):
-            masks, values = ([signed(paired(crossed, {of(other, kept): 1, of(one, kept): -1}))
-                              for kept in (one, other)]
-                             for of in (lambda own, kept: (own, kept), lambda own, kept: (kept, own)))
+            masks = [signed(paired(crossed, {(other, own): 1, (one, own): -1})) for own in (one, other)]
+            values = [signed(paired(crossed, {(own, other): 1, (own, one): -1})) for own in (one, other)]
             rows.append([name, other, span(pair), spread(crossed[one, one].values()), *masks, *values,
                          str(min(map(len, crossed.values())))])
     return ("Masks of one scheme with the initial values of another, A being xavier_normal: areas under test "
