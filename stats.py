@@ -13,6 +13,7 @@ import os
 import sys
 import zlib
 from collections import Counter, namedtuple
+from operator import itemgetter
 from pathlib import Path
 from statistics import NormalDist
 
@@ -54,9 +55,9 @@ def written(run):
 
 
 def keep(runs, root):
-    """Write the metrics of every run under `runs` into `root`, but where more levels of it are there; equal
-    metrics give equal bytes."""
-    for run in read(runs):
+    """Write the metrics of every run with a finished level under `runs` into `root`, but where more levels of
+    it are there; equal metrics give equal bytes."""
+    for run in filter(itemgetter("levels"), read(runs)):
         path = Path(root, f"{run['name']}.json.bz2")
         if not path.exists() or len(read_one(path)["levels"]) <= len(run["levels"]):
             write(path, bz2.compress(written(run)))

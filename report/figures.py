@@ -7,6 +7,7 @@ import argparse
 import itertools
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -54,16 +55,16 @@ def padded(columns):
 
 
 def tradeoff(groups):
-    """Accuracy against density, a row a network: from dense to where it matters, and all."""
+    """Accuracy against density, a column a network: from dense to where it matters, and all."""
     found = list(tables.studies(groups))
     if not found:
         return None
-    figure, axes = panels(2 * len(found), 2, 6, 3.9)
+    figure, axes = panels(2 * len(found), len(found), 4.5, 3.2)
     for number, (name, study, schemes, _) in enumerate(found):
         drawn = {init: stats.matrix(schemes[init], stats.early_test_acc)
                  for init in stats.STANDARD if init in schemes}
         dense = min(100 * np.nanmean(values[:, 0]) for _, values in drawn.values())
-        for axis, part in zip(axes[2 * number:], (", upper end", "")):
+        for axis, part in zip(axes[number::len(found)], (", upper end", "")):
             means = [line(axis, density, 100 * values, label=init, ms=4, **STYLES[init])
                      for init, (density, values) in drawn.items()]
             axis.axhline(dense, color="0.5", ls=":", lw=1)
@@ -84,12 +85,12 @@ def differences(groups):
              if min(len(row[2].get(init, [])) for init in stats.STANDARD) > 1]
     if not found:
         return None
-    figure, axes = panels(2 * len(found), 2, 6, 3.9)
+    figure, axes = panels(2 * len(found), len(found), 4.5, 3.2)
     for number, (name, study, schemes, bounds) in enumerate(found):
-        for axis, draw_one in zip(axes[2 * number:], (draw_differences, draw_contrasts)):
+        for axis, draw_one in zip(axes[number::len(found)], (draw_differences, draw_contrasts)):
             draw_one(axis, name, study, schemes, bounds)
-    return captioned(figure, "Left: paired differences by seed, mean and 95% t interval at each density, "
-                     "nudged sideways. Right: contrasts on the area under accuracy, mean and 95% interval; "
+    return captioned(figure, "Above: paired differences by seed, mean and 95% t interval at each density, "
+                     "nudged sideways. Below: contrasts on the area under accuracy, mean and 95% interval; "
                      "dots: seeds. Grey: the equivalence margin.", axes[0])
 
 
@@ -113,7 +114,7 @@ def draw_differences(axis, name, study, schemes, bounds):
 
 def draw_contrasts(axis, name, study, schemes, bounds):
     areas = {pair: tables.by_scheme(schemes, pair) for pair in bounds}
-    rows = [(f"{label.split(':')[0]}, {tables.span(pair)}", stats.paired(areas[pair], weights))
+    rows = [(f"{re.split(':| of', label)[0]},\n{tables.span(pair)}", stats.paired(areas[pair], weights))
             for pair in bounds for label, weights in tables.CONTRASTS.items()]
     rows = [(label, d) for label, d in rows if len(d) > 1]
     intervals(axis, rows, study.margin)

@@ -595,6 +595,13 @@ def test_a_shorter_run_replaces_no_longer_one(tmp_path):
     assert stats.read(tmp_path / "results") == [run]
 
 
+def test_a_run_without_a_level_is_not_kept(tmp_path):
+    run, begun = one_run(tmp_path / "runs"), one_run(tmp_path / "runs", seed=3)
+    (tmp_path / "runs" / begun["name"] / "metrics.json").write_text(json.dumps({**begun, "levels": []}))
+    stats.keep(tmp_path / "runs", tmp_path / "results")
+    assert stats.read(tmp_path / "results") == [run]
+
+
 @pytest.mark.parametrize("words", ["{0}/none --back {0}/new", "{0}/new --keep {0}/none",
                                    "{0}/runs --back {0}/file", "{0}/file --keep {0}/runs"])
 def test_where_there_is_nothing_to_read_or_no_place_to_write_one_sentence_says_so(

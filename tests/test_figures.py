@@ -53,17 +53,17 @@ def test_the_tradeoff_has_the_plain_means_of_fresh_seeds():
 def test_differences_are_drawn_within_seeds_and_contrasts_as_in_their_table():
     runs = standards(12)
     found = stats.groups(runs)
-    left, right = figures.differences(found).axes
+    above, below = figures.differences(found).axes
     values = {(run["config"]["init"], run["config"]["seed"]): 100 * run["levels"][0]["test_acc"][1]
               for run in runs}
-    for container, init in zip(left.containers, stats.STANDARD[1:]):
+    for container, init in zip(above.containers, stats.STANDARD[1:]):
         gaps = [values[init, seed] - values["xavier_normal", seed] for seed in range(10, 22)]
         assert container.lines[0].get_ydata() == pytest.approx([statistics.mean(gaps)] * 29)
     rows = tables.contrasts(found)[2]
-    assert [label.get_text() for label in right.get_yticklabels()][::-1] == [
-        f"{row[1].split(':')[0]}, {row[2]}" for row in rows]
+    assert [label.get_text() for label in below.get_yticklabels()][::-1] == [
+        f"{what},\n{row[2]}" for row in rows for what in ("scale", "shape", "interaction") if what in row[1]]
     for place, row in enumerate(rows[::-1]):
-        ends, seeds, mean = (line.get_xdata() for line in right.lines[3 * place:3 * place + 3])
+        ends, seeds, mean = (line.get_xdata() for line in below.lines[3 * place:3 * place + 3])
         shown = f"{mean[0]:+.3f} [{ends[0]:+.3f}, {ends[1]:+.3f}]"
         assert shown == row[4] and len(seeds) == int(row[3]) and np.mean(seeds) == pytest.approx(mean[0])
 
