@@ -97,7 +97,7 @@ def values(groups):
     for name, what, percent, *_, difference, n in tables.survival(groups)[2]:
         place = list(tables.SURVIVAL).index(what) + 1
         found[f"survival.{SHORT.get(name, name)}.{place}.{percent}"] = f"{difference} (n = {n})"
-    for more in (chosen, explored, before, shadowed, fitted, dark, controlled):
+    for more in (chosen, explored, before, shadowed, fitted, retained, dark, controlled):
         found |= more(groups)
     return found
 
@@ -121,8 +121,9 @@ def explored(groups):
     """{screen.<scheme>, rates.<rate>.<scheme>, carried.<method>.<contrast, or finalist.1>,
     why.<change>.<range>.<contrast, or mean>}, and less Xavier normal {tail.<scheme>, under movement
     movement.<scheme>, tail less movement rather.<scheme>, of pixels in [0, 1] unit.<scheme>: the sparse end;
-    upper.<scheme>, upper-movement.<scheme>: down to it; method.<method>.<scheme>: from 50 to 0.2%;
-    middle.<scheme>: accuracy at 3.2%; part.<method>.<part>.<scale, shape>: the carry-over in two parts;
+    upper.<scheme>, upper-movement.<scheme>: down to it; method.<method>.<scheme>, and .heavy, Laplace less
+    Student's t: from 50 to 0.2%; middle.<scheme>: accuracy at 3.2%; part.<method>.<part>.<scale, shape>: the
+    carry-over in two parts;
     swaps.<method>.<scheme>.<range>.<what>}"""
     found = [(f"screen.{row[0]}", row[2], row[-1]) for row in tables.screen(groups)[2]]
     upper, moved = (1, tables.TAIL[0]), tables.METHODS["movement"]
@@ -142,7 +143,8 @@ def explored(groups):
     for how, other, pair, _, *differences, n in tables.swaps(groups)[2]:
         key = f"swaps.{slug(how)}.{other}.{2 if pair == tables.span(tables.TAIL) else 1}"
         found += [(f"{key}.{what}", cell, n) for what, cell in zip(
-            ("masks", "masks-of-other-values", "values", "values-of-other-masks"), differences)]
+            ("masks", "masks-of-other-values", "values", "values-of-other-masks", "masks-mean", "values-mean"),
+            differences)]
     for name, pair, _, scale, shape, n in tables.parts(groups)[2]:
         key = f"part.{slug(name)}.{[*map(tables.span, tables.PARTS)].index(pair) + 1}"
         found += [(f"{key}.scale", scale, n), (f"{key}.shape", shape, n)]
@@ -164,6 +166,8 @@ def explored(groups):
         for init in areas.keys() - {"xavier_normal"}:
             d = stats.paired(areas, {"xavier_normal": -1, init: 1})
             found.append((f"method.{slug(name)}.{init}", tables.signed(d), str(len(d))))
+        d = stats.paired(areas, dict(zip(tables.HEAVY, (1, -1))))
+        found.append((f"method.{slug(name)}.heavy", tables.signed(d), str(len(d))))
     places = Counter()
     for row in tables.why(groups)[2]:
         places[row[0]] += 1
@@ -203,6 +207,17 @@ def fitted(groups):
     return found
 
 
+def retained(groups):
+    """{retained.<study>.<contrast>.<number of the range>.<dense, last, change, area>}"""
+    found, places = {}, Counter()
+    for name, label, _, *differences, p, n in tables.retained(groups)[2]:
+        key = f"retained.{SHORT.get(name, name)}.{slug(label.partition(':')[0])}"
+        places[key] += 1
+        found |= {f"{key}.{places[key]}.{what}": f"{cell} points (n = {n}{more})" for what, cell, more in
+                  zip(("dense", "last", "change", "area"), differences, ("", "", "", f", sign-flip p {p}"))}
+    return found
+
+
 def before(groups):
     """{before.<method>.<place>: the tests of pruning before training, in the order of their table}"""
     found, places = {}, Counter()
@@ -216,12 +231,16 @@ def before(groups):
 
 
 def dark(groups):
-    """{dark.<study>.<contrast>.<number of what is counted>}, and lit.<number of the range>."""
+    """{dark.<study>.<contrast>.<number of what is counted>}, lit.<number of the range>, and
+    signs.<seeds>.<dense, area>."""
     found, places = {}, Counter()
     for name, label, _, _, *rest in tables.dark(groups)[2]:
         key = f"dark.{SHORT.get(name, name)}.{slug(label.partition(':')[0])}"
         places[key] += 1
         found[f"{key}.{places[key]}"] = tested(*rest)
+    for what, dense, area, p, n in tables.signs(groups)[2]:
+        found[f"signs.{slug(what)}.dense"] = f"{dense} points (n = {n})"
+        found[f"signs.{slug(what)}.area"] = f"{area} points (n = {n}, sign-flip p {p})"
     for place, row in enumerate(tables.lit(groups)[2], 1):
         found[f"lit.{place}"] = tested(*row[2:])
     return found
@@ -303,7 +322,7 @@ def slides(text, path):
         points = [f"\u2022 {point}" for point in points]
         if picture and (HERE / picture[1]).exists():
             shape = slide.shapes.add_picture(str(HERE / picture[1]), 0, 0)
-            flat = shape.width > 1.9 * shape.height     # below the points, else beside them
+            flat = shape.width > 1.7 * shape.height     # below the points, else beside them
             left, top, width, height = (0.5, 2.75, 12.3, 4.4) if flat else (5.3, 1.3, 7.7, 5.7)
             scale = min(Inches(width) / shape.width, Inches(height) / shape.height)
             shape.left, shape.top = Inches(left), Inches(top)

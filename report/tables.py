@@ -35,6 +35,7 @@ TAIL = (0.016, 0.0021)                                          # of a halved ru
 PARTS = ((0.5, TAIL[0]), TAIL)                                  # of the range of the other methods
 SAME = ("shape_normal", "shape_uniform")                        # as two of the standard schemes are
 SCREEN = 5                                                      # seeds that a scheme is chosen by
+FEWEST = 6                                                      # pairs whose signs can give p below 5%: 2 / 64
 METHODS = {"magnitude, layer by layer": HALVED, "magnitude, global": f"{FULL}-global{HALF}",
            "magnitude, one-shot": f"{FULL}-oneshot{HALF}",
            **{name: f"mnist-fc-{name}{HALF}" for name in ("movement", "filters", "random")},
@@ -159,7 +160,7 @@ def tests(groups, table, together):
 def tested(groups, table, together):
     """The tests as rows of a table."""
     return [[name, label, span(pair), str(len(d)), signed(d), p_text(own), p_text(p),
-             f"{p_text(same)} (+-{margin:g})", verdict(p, same)]
+             f"{p_text(same)} (+-{margin:g})", verdict(p, same) if len(d) >= FEWEST else "estimate"]
             for name, margin, label, pair, d, own, p, same in tests(groups, table, together)]
 
 
@@ -182,6 +183,31 @@ def contrasts(groups):
 def pairs(groups):
     return ("All pairs of the four schemes, on the same areas; a Holm family for each of these.", TESTED,
             tested(groups, PAIRS, False))
+
+
+def less(values, base):
+    """{scheme: {seed: value less that of `base`}}, of the seeds that both have."""
+    return {init: {seed: value - base[init][seed] for seed, value in found.items() if seed in base[init]}
+            for init, found in values.items()}
+
+
+def retained(groups):
+    rows = []
+    for name, study, schemes, bounds in studies(groups):
+        dense = {init: at_density(runs, 1) for init, runs in schemes.items()}
+        for pair in bounds:
+            last = {init: at_density(runs, pair[1]) for init, runs in schemes.items()}
+            found = dense, last, less(last, dense), less(by_scheme(schemes, pair), dense)
+            for label, weights in list(CONTRASTS.items())[:2]:
+                d = [paired(values, weights) for values in found]
+                if min(map(len, d)) > 1:
+                    rows.append([name, label, span(pair), *map(signed, d), p_text(sign_flip(d[3])),
+                                 str(len(d[3]))])
+    return ("The contrasts of the dense networks, at the least density of each range, of the second less the "
+            "first, and of the area less each network's own dense accuracy, with the p of a sign-flip test of "
+            "this. No correction. Exploratory: not in the protocol.",
+            ["network, data", "contrast", "densities", "dense", "at the least density", "less dense",
+             "area less dense", "sign-flip p", "n"], rows)
 
 
 def accuracies(groups):
@@ -470,12 +496,15 @@ def swaps(groups):
         if all(crossed.values()):
             masks = [signed(paired(crossed, {(other, own): 1, (one, own): -1})) for own in (one, other)]
             values = [signed(paired(crossed, {(own, other): 1, (own, one): -1})) for own in (one, other)]
-            rows.append([name, other, span(pair), spread(crossed[one, one].values()), *masks, *values,
+            means = [signed(paired(crossed, dict(zip(crossed, weights)))) for weights in (
+                (-0.5, -0.5, 0.5, 0.5), (-0.5, 0.5, -0.5, 0.5))]
+            rows.append([name, other, span(pair), spread(crossed[one, one].values()), *masks, *values, *means,
                          str(min(map(len, crossed.values())))])
     return ("Masks of one scheme with the initial values of another, A being xavier_normal: areas under test "
             "accuracy and their differences. Exploratory.",
             ["masks by", "B", "densities", "masks A, values A", "masks B less A, values A",
-             "masks B less A, values B", "values B less A, masks A", "values B less A, masks B", "n"], rows)
+             "masks B less A, values B", "values B less A, masks A", "values B less A, masks B",
+             "masks B less A, mean", "values B less A, mean", "n"], rows)
 
 
 CONTROLLED = {"ticket": FULL, "another draw, the ticket's masks": f"{FULL}-reinit",
@@ -589,6 +618,19 @@ def lit(groups):
              "equivalence p (margin)"], rows)
 
 
+def signs(groups):
+    study, weights, rows = STUDIES["Conv-2, CIFAR-10"], {"shape_sign": 1, "xavier_uniform": -1}, []
+    for what, seeds in (("10 to 12, which suggested it", confirming), ("30 to 35, the test", later)):
+        schemes = seeds(groups, study.group)
+        dense = {init: at_density(runs, 1) for init, runs in schemes.items()}
+        d = paired(by_scheme(schemes, study.bounds), weights)
+        if len(d) > 1:
+            rows.append([what, signed(paired(dense, weights)), signed(d), p_text(sign_flip(d)), str(len(d))])
+    return (f"Conv-2: signs of one size less Xavier uniform, in the dense network and in the area from "
+            f"{span(study.bounds)}, paired by seed. Only the further seeds test.",
+            ["seeds", "dense, points [95%]", "area, points [95%]", "sign-flip p", "n"], rows)
+
+
 def calibrations(groups):
     rows = []
     for name, study, schemes, bounds in studies(groups):
@@ -601,8 +643,8 @@ def calibrations(groups):
 
 
 VERDICTS = {table.__name__: table for table in (
-    endpoints, contrasts, pairs, accuracies, limits, stops, fits, screen, rates, confirmed, carried, parts,
-    before, used, shares, paths, why, swaps, controls, survival, dark, lit, calibrations)}
+    endpoints, contrasts, pairs, retained, accuracies, limits, stops, fits, screen, rates, confirmed, carried, parts,
+    before, used, shares, paths, why, swaps, controls, survival, dark, lit, signs, calibrations)}
 
 
 def lines(head, rows):

@@ -27,7 +27,7 @@ FC = SIZES["fc"]
 FULL_RATES, HALF_RATES = (0.2, 0.1), (0.5, 0.28)      # of fc's hidden layers and of its output, a round
 HALVES = {"rates": HALF_RATES, "levels": 10, "group": tables.HALVED}
 GRIDS = ("fc", "conv", "gpu", "controls", "screen", "rates", "confirm", "lit", "carry", "before", "why",
-         "fashion")
+         "fashion", "signs")
 
 
 def made(init, seed, accuracy, validation=0.0, group=tables.FULL, levels=29, rates=FULL_RATES):
@@ -444,6 +444,15 @@ def test_a_contrast_uses_the_seeds_that_all_four_have():
 def test_the_words_of_a_verdict():
     assert [tables.verdict(p, same) for p, same in itertools.product((0.05, 0.051), repeat=2)] == [
         "different, within the margin", "different", "equivalent", "not shown"]
+
+
+
+@pytest.mark.parametrize("n, few", [(5, True), (6, False)])
+def test_few_pairs_give_an_estimate_and_no_verdict(n, few):
+    """Of five pairs no choice of signs gives a p below 5%: 2 / 32; of six, 2 / 64."""
+    rows = tables.contrasts(stats.groups(standards(n)))[2]
+    assert len(rows) == 6 and [row[8] == "estimate" for row in rows] == [few] * 6
+    assert (2 / 2 ** n > 0.05) == few
 
 
 @pytest.mark.parametrize("scale, wiggle, word", [
@@ -940,8 +949,8 @@ def test_swaps_put_masks_and_values_where_they_belong():
         ("magnitude, layer by layer", "xavier_uniform"), ("magnitude, layer by layer", "xavier_normal@4"),
         ("SNIP, global", "xavier_uniform")) for pair in ("100 to 1.6%", "1.6 to 0.21%")]
     for row, size in zip(rows, itertools.cycle(parts)):
-        assert row[3] == "51.00 (1.00)" and row[8] == "3"
-        for cell, gain in zip(row[4:8], (2, 2.25, 0.5, 0.75), strict=True):
+        assert row[3] == "51.00 (1.00)" and row[10] == "3"
+        for cell, gain in zip(row[4:10], (2, 2.25, 0.5, 0.75, 2.125, 0.625), strict=True):
             assert cell.startswith(f"{gain * size:+.3f} [")
 
 
@@ -962,6 +971,50 @@ def test_the_carry_over_in_two_parts_is_that_of_each_part():
     gaps = [stats.area(own, shape, *pair) for pair in tables.PARTS]
     whole = sum(gap * length for gap, length in zip(gaps, lengths)) / sum(lengths)
     assert whole == pytest.approx(stats.area(own, shape, 0.5, tables.TAIL[1]), abs=0.01)
+
+
+def test_retained_parts_the_dense_network_from_what_pruning_does():
+    """By plain sums: dense by scheme and seed, a loss from level 9 on that is another."""
+    runs, dense, loss = [], {}, {}
+    for (place, init), seed in itertools.product(enumerate(stats.STANDARD), range(10, 16)):
+        dense[place, seed] = 96 + 0.1 * place ** 2 + 0.01 * seed * place
+        loss[place, seed] = 0.5 * place ** 2 + 0.05 * seed * (3 - place)
+        runs.append(made(init, seed, [dense[place, seed] - loss[place, seed] * (level > 8)
+                                      for level in range(29)]))
+    own = densities(29)
+    parts = [stats.area(own, [float(level > 8) for level in range(29)], *pair)
+             for pair in ((1, 0.012), (0.012, 0.0021))]
+    rows = tables.retained(stats.groups(runs))[2]
+    assert [(row[1].split(":")[0], row[2]) for row in rows] == [
+        (label, span) for span in ("100 to 1.2%", "1.2 to 0.21%") for label in ("scale", "shape")]
+    assert parts[1] == 1
+    for row, part, signs in zip(rows, (parts[0],) * 2 + (1, 1), 2 * [(-1, -1, 1, 1), (-1, 1, -1, 1)]):
+        first, lost = ([sum(signs[place] * values[place, seed] for place in range(4)) / 2
+                        for seed in range(10, 16)] for values in (dense, loss))
+        expected = (first, [a - b for a, b in zip(first, lost)], [-b for b in lost], [-part * b for b in lost])
+        for cell, d in zip(row[3:7], expected, strict=True):
+            assert cell.startswith(f"{statistics.mean(d):+.3f} [")
+        assert row[7] == tables.p_text(stats.sign_flip(np.array(expected[3]))) and row[8] == "6"
+    assert tables.retained(stats.groups(runs[:18]))[2] == []      # one scheme lacks
+
+
+def test_signs_are_paired_within_the_seeds_that_suggested_it_and_the_further_ones():
+    group, runs = tables.STUDIES["Conv-2, CIFAR-10"].group, []
+    gains = {10: 1.0, 11: 1.5, 30: 2.0, 31: 3.0, 32: 1.0, 9: 50.0, 13: 9.0}
+    for seed, gain in gains.items():
+        levels = {"shape_sign": [66.5] + [67 + gain] * 8, "xavier_uniform": [66.0 + seed / 10] + [67.0] * 8}
+        runs += [made(init, seed, values, group=group, levels=9, rates=(0.36, 0.19))
+                 for init, values in levels.items() if (init, seed) != ("xavier_uniform", 13)]
+    share = 15 / 16                                     # of the area: at level 0 half a step of eight is dense
+    rows = tables.signs(stats.groups(runs))[2]
+    assert [(row[0].split(",")[0], row[3], row[4]) for row in rows] == [
+        ("10 to 12", "0.500", "2"), ("30 to 35", "0.250", "3")]
+    for row, seeds in zip(rows, ((10, 11), (30, 31, 32))):
+        dense = [0.5 - seed / 10 for seed in seeds]
+        own = [d / 16 + share * gains[seed] for d, seed in zip(dense, seeds)]
+        assert row[1].startswith(f"{statistics.mean(dense):+.3f} [")
+        assert float(row[2].split()[0]) == pytest.approx(statistics.mean(own), abs=0.02)
+    assert tables.signs({})[2] == []
 
 
 def test_fits_are_the_losses_of_the_early_stop_by_contrast():
@@ -1264,7 +1317,7 @@ def test_of_all_grids_every_table_has_all_its_rows(grids, whole):
     to_seven = {name: "Fashion" not in name for name in ranges}  # halving passes 7% by
     assert [row[0] for row in rows["endpoints"]] == [
         name for name in ranges for _ in range(2 * (ranges[name] + to_seven[name]))]
-    for table, tests in (("contrasts", 3), ("pairs", 6)):
+    for table, tests in (("contrasts", 3), ("pairs", 6), ("retained", 2)):
         names = [name for name in ranges for _ in range(tests * ranges[name])]
         assert [row[0] for row in rows[table]] == names
     assert {row[0] for row in rows["accuracies"]} == {row[0] for row in rows["limits"]} == set(tables.STUDIES)

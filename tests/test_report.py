@@ -97,7 +97,9 @@ def test_the_counts_typed_in_text_and_slides_are_those_of_the_code():
             for level in (20, 28)]
     assert "{:,} to {:,} weights".format(*left) in text
     customs = re.search(r'^CUSTOM="(.*?)"', (ROOT / "run_all.sh").read_text(), re.S | re.M)[1].split()
-    assert f"of {len(customs)} screened" in text and f"a screen of {len(customs)}" in slides
+    eligible = [init for init in customs if init not in tables.SAME and not init.endswith("_lit")]
+    assert f"Of {len(customs)} screened on validation images, {len(eligible)} of which could" in text
+    assert f"a screen of {len(customs)}" in slides
     repeats = inspect.signature(stats.calibration).parameters["repeats"].default
     assert f"{repeats:,} re-pairings (standard error {100 * math.sqrt(0.05 * 0.95 / repeats):.1f}%)" in text
 
@@ -136,6 +138,12 @@ def test_the_heavy_tailed_scheme_that_the_grids_run_is_the_protocols():
     assert not chosen or f"HEAVY={chosen} " in (ROOT / "run_all.sh").read_text()
 
 
+def sign(text):
+    """-1, 0 or 1: where the interval of "mean [low, high] ..." lies, 0 if it holds zero."""
+    low, high = map(float, re.findall(r"[+-][\d.]+", text)[1:3])
+    return (low > 0) - (high < 0)
+
+
 def test_what_the_text_says_in_words_of_pruning_before_training_is_so():
     text = (ROOT / "report" / "text.md").read_text().replace("\n", " ")
     groups = stats.groups(stats.read(ROOT / "results"))
@@ -159,6 +167,9 @@ def test_what_the_text_says_in_words_of_pruning_before_training_is_so():
     assert max(last for _, last in ends.values()) < 0.14
     assert max(ends[init][0] for init in ends if "uniform" in init) < 0.14
     assert "at 0.21% with every scheme, and with uniform weights from 0.4% on" in text
+    without = {row[0]: (int(row[3]), int(row[4])) for row in tables.paths(groups)[2]}
+    assert 2 * without["SNIP, layer by layer"][0] > without["SNIP, layer by layer"][1]  # "in most runs"
+    assert without["GraSP, global"][0] == 0                                             # "and in none"
     layerwise = [sum(map(len, groups[f"mnist-fc-{name}{tables.HALF}"].values()))
                  for name in ("synflow", "grasp")]
     assert layerwise == [5, 1] and "Five layer-wise runs of SynFlow and one of GraSP" in text
@@ -182,29 +193,27 @@ def test_what_the_text_says_in_words_of_one_thing_changed_is_so():
 
 
 def test_what_the_text_says_in_words_of_doses_and_swaps_is_so():
-    found = build.explored(stats.groups(stats.read(ROOT / "results")))
-
-    def sign(key):
-        """-1, 0 or 1: where an interval lies, 0 if it holds zero."""
-        low, high = map(float, re.findall(r"[+-][\d.]+", found[key])[1:3])
-        return (low > 0) - (high < 0)
+    texts = build.explored(stats.groups(stats.read(ROOT / "results")))
+    found = {key: sign(text) for key, text in texts.items() if "[" in text}
     words = {"rather": {"xavier_normal@4": -1, "shape_t4": -1, "xavier_normal@2": 0, "shape_laplace": 0},
              "middle": {"xavier_normal@2": -1, "xavier_normal@4": -1, "shape_laplace": 0, "shape_t4": 0,
                         "xavier_normal@0.5": 0, "shape_sign": 0, "xavier_uniform": 0, "orthogonal": 0,
                         "layer_balanced": 0, "input_aware": 0},
              "tail": {"sparse_90": -1, "asymmetric_50": 0, "shape_laplace": -1, "shape_t4": -1}}
-    assert {name: {init: sign(f"{name}.{init}") for init in row} for name, row in words.items()} == words
+    assert {name: {init: found[f"{name}.{init}"] for init in row} for name, row in words.items()} == words
     by = "swaps.magnitude-layer-by-layer"
-    assert [sign(f"{by}.xavier_normal@4.{part}.{what}") for part in (1, 2) for what in ("masks", "values")] \
-        == [-1, -1, -1, 0]      # "both cost", then "in its masks, and not in the values"
-    assert [sign(f"{by}.kaiming_normal.2.{what}") for what in ("masks", "values")] == [0, 0]
+    assert [found[f"{by}.xavier_normal@4.{part}.{what}"] for part in (1, 2) for what in ("masks", "values")] \
+        == [-1, -1, -1, 0]      # "both cost"; at the sparse end values cost under their own masks alone
+    assert found[f"{by}.xavier_normal@4.2.values-of-other-masks"] == -1
+    assert [found[f"{by}.kaiming_normal.2.{what}"] for what in ("masks", "values")] == [0, 0]
     for name in ("SNIP", "SynFlow"):
-        assert sign(f"swaps.{name}-global.xavier_uniform.2.masks") == -1
-        assert sign(f"swaps.{name}-global.xavier_uniform.2.values") == 0
+        assert [found[f"swaps.{name}-global.xavier_uniform.2.{what}-mean"] for what in ("masks", "values")] \
+            == [-1, 0]
+        assert found[f"method.{name}-global.heavy"] == 0                                # "not told apart"
     methods = ("magnitude-global", "magnitude-one-shot", "movement", "filters", "random",
                "magnitude-layer-by-layer")      # "no order is seen", nor under layer-wise magnitude
-    assert not any(sign(f"carried.{name}.shape") for name in methods)
-    assert not any(sign(f"carried.{name}.finalist.{place}") for name in methods[:5] for place in (1, 2)
+    assert not any(found[f"carried.{name}.shape"] for name in methods)
+    assert not any(found[f"carried.{name}.finalist.{place}"] for name in methods[:5] for place in (1, 2)
                    if f"carried.{name}.finalist.{place}" in found)
 
 
@@ -218,23 +227,48 @@ def test_what_the_text_says_in_words_of_conv2_is_so():
         last[init] = sum(100 * stats.early_test_acc(run["levels"][8]) for run in schemes[init])
     assert max(last, key=last.get) == "kaiming_uniform"     # "at 3% itself"
     text = (ROOT / "report" / "text.md").read_text().replace("\n", " ")
-    seeds = {len(runs) for runs in schemes.values()}
+    seeds = {len(schemes[init]) for init in stats.STANDARD}
     assert seeds == {3} and f"test of three pairs cannot reject (least p {2 / 2 ** 3})" in text
     looks = [(stats.early_step(level), level["step"][-1]) for init in stats.STANDARD for run in schemes[init]
              for level in run["levels"]]
     assert {step for _, step in looks} == {1500} and "at the last look (step 1,500" in text
     assert sum(best == step for best, step in looks) > 0.8 * len(looks)     # "nearly always"
     rows = {tuple(row[:3]): float(row[4].split()[0]) for row in tables.contrasts(groups)[2]}
-    for label in list(tables.CONTRASTS)[:2]:    # "the signs are those of MNIST, the sizes many times larger"
+    for label in list(tables.CONTRASTS)[:2]:    # "both have MNIST's sign and are many times larger"
         conv, upper, tail = (rows[name, label, span] for name, span in (
             ("Conv-2, CIFAR-10", "100 to 3%"), ("LeNet-300-100, MNIST", "100 to 1.2%"),
             ("LeNet-300-100, MNIST", "1.2 to 0.21%")))
         assert conv * upper > 0 < conv * tail and abs(conv) > 3 * max(abs(upper), abs(tail))
+    kept = build.retained(groups)
+    words = {"scale": (0, 1, 1, 0), "shape": (1, 1, 1, 0)}  # "lose less by then", "not told from zero"
+    assert words == {what: tuple(sign(kept[f"retained.conv2.{what}.1.{where}"]) for where in
+                                 ("dense", "last", "change", "area")) for what in words}
+    assert kept["retained.conv2.scale.1.dense"].startswith("-")     # "the higher mean from the start"
+    assert all(areas["shape_sign"][seed] > max(areas[init][seed] for init in stats.STANDARD)
+               for seed in areas["shape_sign"])             # "better than each of the four"
+    seeds = {len(schemes[init]) for init in tables.finalists(groups)[0]}
+    assert seeds == {2} and "estimates from two of the three planned seeds" in text
     signs = {"scale": (-1, 1), "shape": (-1, -1)}           # of training and validation loss
     for row in tables.fits(groups)[2]:
         if row[0] == "Conv-2, CIFAR-10":
             ends = [tuple(map(float, re.findall(r"[+-][\d.]+", cell)))[1:] for cell in row[3:5]]
             assert tuple((low > 0) - (high < 0) for low, high in ends) == signs[row[1].partition(":")[0]]
+
+
+def test_what_the_text_says_in_words_of_the_four_schemes_on_mnist_is_so():
+    groups = stats.groups(stats.read(ROOT / "results"))
+    kept = build.retained(groups)
+    words = {"scale": (0, -1), "shape": (0, 1)}             # "neither difference is seen then", then both
+    assert words == {what: tuple(sign(kept[f"retained.mnist.{what}.{part}.area"]) for part in (1, 2))
+                     for what in words}
+    worst = {label: row[8] for label, *row in ((row[1], *row) for row in tables.pairs(groups)[2])
+             if row[0] == "LeNet-300-100, MNIST" and row[2] == "1.2 to 0.21%"}
+    assert {label for label, word in worst.items() if word == "different"} == {
+        label for label in worst if "kaiming_normal" in label}      # "below each of the other three"
+    chance = {row[0]: row[3:7] for row in tables.survival(groups)[2]
+              if row[1].startswith("AUROC") and row[2] == "7"}["LeNet-300-100, MNIST"]
+    normal, uniform = ([float(cell.split()[0]) for cell in chance[place::2]] for place in (0, 1))
+    assert max(uniform) < 0.5 < min(normal)                 # "where it is below 0.5 for uniform schemes"
 
 
 def test_the_report_s_own_differences_by_hand():
