@@ -143,8 +143,8 @@ def explored(groups):
     for how, other, pair, _, *differences, n in tables.swaps(groups)[2]:
         key = f"swaps.{slug(how)}.{other}.{2 if pair == tables.span(tables.TAIL) else 1}"
         found += [(f"{key}.{what}", cell, n) for what, cell in zip(
-            ("masks", "masks-of-other-values", "values", "values-of-other-masks", "masks-mean", "values-mean"),
-            differences)]
+            ("masks", "masks-of-other-values", "values", "values-of-other-masks",
+             "masks-mean", "values-mean"), differences)]
     for name, pair, _, scale, shape, n in tables.parts(groups)[2]:
         key = f"part.{slug(name)}.{[*map(tables.span, tables.PARTS)].index(pair) + 1}"
         found += [(f"{key}.scale", scale, n), (f"{key}.shape", shape, n)]

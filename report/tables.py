@@ -35,7 +35,7 @@ TAIL = (0.016, 0.0021)                                          # of a halved ru
 PARTS = ((0.5, TAIL[0]), TAIL)                                  # of the range of the other methods
 SAME = ("shape_normal", "shape_uniform")                        # as two of the standard schemes are
 SCREEN = 5                                                      # seeds that a scheme is chosen by
-FEWEST = 6                                                      # pairs whose signs can give p below 5%: 2 / 64
+FEWEST = 6                                                      # pairs that can give p below 5%: 2 / 64
 METHODS = {"magnitude, layer by layer": HALVED, "magnitude, global": f"{FULL}-global{HALF}",
            "magnitude, one-shot": f"{FULL}-oneshot{HALF}",
            **{name: f"mnist-fc-{name}{HALF}" for name in ("movement", "filters", "random")},
@@ -204,8 +204,8 @@ def retained(groups):
                     rows.append([name, label, span(pair), *map(signed, d), p_text(sign_flip(d[3])),
                                  str(len(d[3]))])
     return ("The contrasts of the dense networks, at the least density of each range, of the second less the "
-            "first, and of the area less each network's own dense accuracy, with the p of a sign-flip test of "
-            "this. No correction. Exploratory: not in the protocol.",
+            "first, and of the area less each network's own dense accuracy, with the p of a sign-flip test "
+            "of this. No correction. Exploratory: not in the protocol.",
             ["network, data", "contrast", "densities", "dense", "at the least density", "less dense",
              "area less dense", "sign-flip p", "n"], rows)
 
@@ -643,8 +643,8 @@ def calibrations(groups):
 
 
 VERDICTS = {table.__name__: table for table in (
-    endpoints, contrasts, pairs, retained, accuracies, limits, stops, fits, screen, rates, confirmed, carried, parts,
-    before, used, shares, paths, why, swaps, controls, survival, dark, lit, signs, calibrations)}
+    endpoints, contrasts, pairs, retained, accuracies, limits, stops, fits, screen, rates, confirmed, carried,
+    parts, before, used, shares, paths, why, swaps, controls, survival, dark, lit, signs, calibrations)}
 
 
 def lines(head, rows):

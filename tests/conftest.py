@@ -25,10 +25,8 @@ def pytest_collection_modifyitems(config, items):
         items[:] = [item for item in items if item not in soak]
 
 
-@pytest.fixture(scope="session")
-def blobs(tmp_path_factory):
-    """A folder with mnist.npz: 5,600 and 300 images 28x28 of ten classes, each a fixed pattern in noise."""
-    root = tmp_path_factory.mktemp("blobs")
+def draw_blobs(root):
+    """mnist.npz in a folder: 5,600 and 300 images 28x28 of ten classes, each a fixed pattern in noise."""
     r = np.random.default_rng(0)
     patterns = r.integers(0, 150, (10, 28, 28))
     arrays = {}
@@ -36,8 +34,13 @@ def blobs(tmp_path_factory):
         arrays[f"y_{split}"] = r.integers(0, 10, n).astype(np.uint8)
         noise = r.integers(0, 106, (n, 28, 28))
         arrays[f"x_{split}"] = (patterns[arrays[f"y_{split}"]] + noise).astype(np.uint8)
-    np.savez(root / "mnist.npz", **arrays)
+    np.savez(Path(root, "mnist.npz"), **arrays)
     return root
+
+
+@pytest.fixture(scope="session")
+def blobs(tmp_path_factory):
+    return draw_blobs(tmp_path_factory.mktemp("blobs"))
 
 
 @pytest.fixture

@@ -991,7 +991,8 @@ def test_retained_parts_the_dense_network_from_what_pruning_does():
     for row, part, signs in zip(rows, (parts[0],) * 2 + (1, 1), 2 * [(-1, -1, 1, 1), (-1, 1, -1, 1)]):
         first, lost = ([sum(signs[place] * values[place, seed] for place in range(4)) / 2
                         for seed in range(10, 16)] for values in (dense, loss))
-        expected = (first, [a - b for a, b in zip(first, lost)], [-b for b in lost], [-part * b for b in lost])
+        expected = (first, [a - b for a, b in zip(first, lost)], [-b for b in lost],
+                    [-part * b for b in lost])
         for cell, d in zip(row[3:7], expected, strict=True):
             assert cell.startswith(f"{statistics.mean(d):+.3f} [")
         assert row[7] == tables.p_text(stats.sign_flip(np.array(expected[3]))) and row[8] == "6"
@@ -1005,7 +1006,7 @@ def test_signs_are_paired_within_the_seeds_that_suggested_it_and_the_further_one
         levels = {"shape_sign": [66.5] + [67 + gain] * 8, "xavier_uniform": [66.0 + seed / 10] + [67.0] * 8}
         runs += [made(init, seed, values, group=group, levels=9, rates=(0.36, 0.19))
                  for init, values in levels.items() if (init, seed) != ("xavier_uniform", 13)]
-    share = 15 / 16                                     # of the area: at level 0 half a step of eight is dense
+    share = 15 / 16         # of the area: at level 0 half a step of eight is dense
     rows = tables.signs(stats.groups(runs))[2]
     assert [(row[0].split(",")[0], row[3], row[4]) for row in rows] == [
         ("10 to 12", "0.500", "2"), ("30 to 35", "0.250", "3")]

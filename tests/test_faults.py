@@ -35,7 +35,7 @@ import pytest
 import torch
 from tqdm import tqdm
 
-from conftest import ROOT
+from conftest import ROOT, draw_blobs
 import data as datasets
 import models
 import plot
@@ -50,8 +50,8 @@ CHILDREN = set()
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch, request):
-    """Small networks, data read once, no git, but for tests on glyphs; all as it was afterwards."""
-    if "glyphs" in request.fixturenames:
+    """Small networks, data read once, no git, but for tests of another CPU; all as it was afterwards."""
+    if "capability" in request.fixturenames:
         monkeypatch.setattr(sys, "argv", sys.argv)
         yield
         return
@@ -1105,13 +1105,13 @@ RECORDED = Path(__file__).with_name("recorded.json")
 
 
 def numbers(data_dir, capability=None):
-    """Curves, counts and the data's checksum of a small run on glyphs, 3 levels of 4 steps; given a
+    """Curves, counts and the data's checksum of a small run on blobs, 3 levels of 4 steps; given a
     `capability`, those of another process whose CPU seems to have no more than that.
 
-    After as few steps, sums in another order move a loss by 5e-7 at the most; after 12, a weight or two fell
-    on the other side of a mask, and losses moved by 2e-6."""
+    After as few and as short steps, sums in another order move a loss by 3e-7 at the most; at the paper's
+    rate by 2e-6."""
     with tempfile.TemporaryDirectory() as out:
-        words = [str(ROOT / "prune.py"), "--data", "glyphs", "--steps", "4", "--looks", "125",
+        words = [str(ROOT / "prune.py"), "--steps", "4", "--lr", "1e-4", "--looks", "125",
                  "--levels", "2", "--precision", "fp32", "--threads", "1", "--data-dir", str(data_dir),
                  "--out", out]
         if capability:
@@ -1134,10 +1134,10 @@ def glyphs(tmp_path_factory):
 
 
 @pytest.mark.parametrize("capability", [None, "avx2", "default"])
-def test_the_numbers_are_those_on_record(glyphs, capability):
-    """To 1e-6, on this CPU and from the same images on lesser ones; `python tests/test_faults.py` alone
-    changes the record, on purpose."""
-    found, recorded = numbers(glyphs, capability), json.loads(RECORDED.read_text())
+def test_the_numbers_are_those_on_record(blobs, capability):
+    """To 1e-6, on this CPU and on lesser ones, of images that are integers alone, since another release of
+    matplotlib draws other glyphs; `python tests/test_faults.py` alone changes the record, on purpose."""
+    found, recorded = numbers(blobs, capability), json.loads(RECORDED.read_text())
     assert found["data_crc32"] == recorded["data_crc32"]
     assert [level["kept"] for level in found["levels"]] == [level["kept"] for level in recorded["levels"]]
     for level, its in zip(found["levels"], recorded["levels"]):
@@ -1157,4 +1157,4 @@ def test_a_lesser_cpu_draws_the_same_glyphs(glyphs, tmp_path, capability):
 if __name__ == "__main__":
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as drawn:
-        RECORDED.write_text(json.dumps(numbers(drawn), indent=1) + "\n")
+        RECORDED.write_text(json.dumps(numbers(draw_blobs(drawn)), indent=1) + "\n")
