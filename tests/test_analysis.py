@@ -1006,15 +1006,15 @@ def test_signs_are_paired_within_the_seeds_that_suggested_it_and_the_further_one
         levels = {"shape_sign": [66.5] + [67 + gain] * 8, "xavier_uniform": [66.0 + seed / 10] + [67.0] * 8}
         runs += [made(init, seed, values, group=group, levels=9, rates=(0.36, 0.19))
                  for init, values in levels.items() if (init, seed) != ("xavier_uniform", 13)]
-    share = 15 / 16         # of the area: at level 0 half a step of eight is dense
+    own = densities(9, (0.36, 0.19))
     rows = tables.signs(stats.groups(runs))[2]
     assert [(row[0].split(",")[0], row[3], row[4]) for row in rows] == [
         ("10 to 12", "0.500", "2"), ("30 to 35", "0.250", "3")]
     for row, seeds in zip(rows, ((10, 11), (30, 31, 32))):
         dense = [0.5 - seed / 10 for seed in seeds]
-        own = [d / 16 + share * gains[seed] for d, seed in zip(dense, seeds)]
+        area = [stats.area(own, [d] + [gains[seed]] * 8, 1, 0.03) for d, seed in zip(dense, seeds)]
         assert row[1].startswith(f"{statistics.mean(dense):+.3f} [")
-        assert float(row[2].split()[0]) == pytest.approx(statistics.mean(own), abs=0.02)
+        assert row[2].startswith(f"{statistics.mean(area):+.3f} [")
     assert tables.signs({})[2] == []
 
 

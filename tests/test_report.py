@@ -261,14 +261,29 @@ def test_what_the_text_says_in_words_of_the_four_schemes_on_mnist_is_so():
     words = {"scale": (0, -1), "shape": (0, 1)}             # "neither difference is seen then", then both
     assert words == {what: tuple(sign(kept[f"retained.mnist.{what}.{part}.area"]) for part in (1, 2))
                      for what in words}
-    worst = {label: row[8] for label, *row in ((row[1], *row) for row in tables.pairs(groups)[2])
+    found = {row[1]: row[8] for row in tables.pairs(groups)[2]
              if row[0] == "LeNet-300-100, MNIST" and row[2] == "1.2 to 0.21%"}
-    assert {label for label, word in worst.items() if word == "different"} == {
-        label for label in worst if "kaiming_normal" in label}      # "below each of the other three"
-    chance = {row[0]: row[3:7] for row in tables.survival(groups)[2]
-              if row[1].startswith("AUROC") and row[2] == "7"}["LeNet-300-100, MNIST"]
+    for label, word in found.items():                       # "below each of the other three"
+        assert (word == "different") == ("kaiming_normal" in label)
+    chance, = (row[3:7] for row in tables.survival(groups)[2]
+               if row[0] == "LeNet-300-100, MNIST" and row[1].startswith("AUROC") and row[2] == "7")
     normal, uniform = ([float(cell.split()[0]) for cell in chance[place::2]] for place in (0, 1))
     assert max(uniform) < 0.5 < min(normal)                 # "where it is below 0.5 for uniform schemes"
+
+
+def test_what_the_text_says_in_words_of_the_screen_is_so():
+    rows = tables.screen(stats.groups(stats.read(ROOT / "results")))[2]
+    score = {row[0]: float(row[1].split()[0]) for row in rows}
+    gains = sorted((init for init in score if init.startswith("xavier_normal@") or init == "xavier_normal"),
+                   key=score.get)
+    assert set(gains[-2:]) == {"xavier_normal@0.5", "xavier_normal"}    # "the highest means are at"
+    assert rows[0][0] == "shape_sign"                                   # "the highest of the screen"
+    drawn = []
+    for init in ("orthogonal", "delta_orthogonal"):                     # "for this network is"
+        layers = models.layers(models.build("fc", models.PAPER["fc"]["shape"]))
+        inits.init_(layers, init, datasets.rng(0, "init"), None, None)
+        drawn.append([layer.weight for layer in layers.values()])
+    assert all((a == b).all() for a, b in zip(*drawn))
 
 
 def test_the_report_s_own_differences_by_hand():
