@@ -140,7 +140,7 @@ def learning(group):
 
 def layers(group):
     """Density by layer and level; layer-wise counts are the same for every scheme, so one panel does."""
-    shared = group.config.get("scope") == "layer"
+    shared = group.config.get("scope") == "layer" and not group.config.get("masks_from")
     rows = {"every scheme": group.runs} if shared else group.schemes
     figure, axes = panels(len(rows), 4, 7 if shared else 3.2, 4.6 if shared else 3.4, sharey=True)
     lowest = 100

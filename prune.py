@@ -369,8 +369,8 @@ def iterate(args, data, folder, config, metrics, bar):
 
 
 def run_name(text):
-    if not text.strip():
-        raise argparse.ArgumentTypeError("a run has a name")
+    if not text.strip() or "/" in text:
+        raise argparse.ArgumentTypeError("the name of a run, without a folder or a slash")
     return text
 
 

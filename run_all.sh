@@ -11,7 +11,8 @@
 # and why read runs of screen and carry.
 set -euo pipefail
 shopt -s inherit_errexit  # what fails within $(...) fails here too
-cd "${SLURM_SUBMIT_DIR:-$(dirname "$0")}"  # sbatch runs a copy of this file from elsewhere
+cd "$(dirname "$0")"
+[ -e prune.py ] || cd "${SLURM_SUBMIT_DIR:-.}"  # sbatch runs a copy of this file from elsewhere
 PYTHON=${PYTHON:-python}
 SCHEMES="xavier_normal xavier_uniform kaiming_normal kaiming_uniform"
 cores=$(env -u OMP_NUM_THREADS nproc)

@@ -129,18 +129,13 @@ def entry(values, index):
     return NAN if found in ([], [None]) else found[0]
 
 
-def number(value):
-    """A number of metrics.json, NaN for its null."""
-    return NAN if value is None else value
-
-
 def diagnostic(*keys):
     """The quantity of a level that these keys lead to in its diagnostics, NaN where it is not there."""
     def quantity(level):
         found = level.get("diagnostics")
         for key in keys:
             found = (found or {}).get(key)
-        return number(found)
+        return NAN if found is None else found
     return quantity
 
 
@@ -309,7 +304,7 @@ def describe(schemes):
     n = each if len(set(counts.values())) > 1 else f"{len(runs) // len(counts)} a scheme"
     uneven = len({len(run["levels"]) for run in runs}) > 1
     diverged = sum(level["diverged"] for run in runs for level in run["levels"])
-    return (f"{config['data']}, {config['net']}, {', '.join(settings)}. Seeds: n = {n}."
+    return (f"{group_name(runs[0])}: {config['data']}, {config['net']}, {', '.join(settings)}. Seeds: n = {n}."
             + " Runs differ in length: the table has n at each density." * uneven
             + f" Levels that diverged (x): {diverged}." * (diverged > 0)
             + " glyphs is a stand-in data set." * (config["data"] == "glyphs"))
@@ -338,7 +333,8 @@ def area(densities, values, high, low):
 
 
 def areas(runs, high, low, quantity=None):
-    """{seed: area of a quantity, in points}; test accuracy at early stop unless said."""
+    """{seed: 100 times the area of a quantity}: points of an accuracy, hundredths of a nat of a loss; of test
+    accuracy at early stop unless said."""
     found = {}
     for run in runs:
         values = [100 * (quantity or early_test_acc)(level) for level in run["levels"]]

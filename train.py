@@ -238,17 +238,16 @@ def load(path, like=None):
     """What `save` wrote, as it fits `like`. Raises FileNotFoundError, or Damaged: every byte that counts is
     under a checksum, in a .pt that of its zip archive, which torch.load does not look at. Nor does it read a
     member that is marked as a folder."""
+    content = path.read_bytes()  # a file that cannot be read is not damaged
     try:
         if path.suffix == ".json":
-            value = json.loads(path.read_bytes())
+            value = json.loads(content)
             crc32 = value.pop("crc32", None)
             whole = crc32 == zlib.crc32(json.dumps(value).encode())
         else:
-            with zipfile.ZipFile(path) as archive:
+            with zipfile.ZipFile(io.BytesIO(content)) as archive:
                 whole = not archive.testzip() and not any(row.external_attr for row in archive.infolist())
-            value = torch.load(path, weights_only=True, map_location="cpu") if whole else None
-    except FileNotFoundError:
-        raise
+            value = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu") if whole else None
     except Exception as error:  # what a reader raises on any bytes at all is in no list
         raise Damaged(f"{path} is damaged ({type(error).__name__})")
     if not whole or like is not None and not fits(value, like):
@@ -346,12 +345,6 @@ def tensorboard(folder, record):
                 writer.add_scalar(f"{name}/level_{record['level']:02d}", value, step)
 
 
-def cast(config, device):
-    """The context of a forward pass: autocast to bfloat16, or nothing."""
-    bf16 = config["precision"] == "bf16"
-    return torch.autocast(device.type, torch.bfloat16) if bf16 else contextlib.nullcontext()
-
-
 @torch.inference_mode()
 def evaluate(model, x, y, chunk=60):
     """(mean loss in nats, accuracy in [0, 1], which are right, (N,) bool) of x (N, C, H, W) and y (N,)."""
@@ -443,7 +436,8 @@ def train(model, masks, data, config, level, start, stop, bar, path=None):
     names, parameters = zip(*model.named_parameters())
     pruned = {f"{name}.weight": mask for name, mask in masks.items() if not mask.all()}
     masked = [(i, pruned[name]) for i, name in enumerate(names) if name in pruned]
-    precision = cast(config, data.x_train.device)
+    precision = (torch.autocast(data.x_train.device.type, torch.bfloat16) if config["precision"] == "bf16"
+                 else contextlib.nullcontext())
     optimizer, total = moments(parameters), torch.zeros((), device=data.x_train.device)
     now = {"part": [level, start, stop], "step": start, "last": start,  # the step and the look last done
            "curves": {name: [] for name in CURVES},
@@ -529,7 +523,7 @@ def run_level(args, config, data, folder, metrics, state, masks, diagnose, bar):
               # surviving weights at each input of the first layer
               "inputs": next(iter(masks.values())).flatten(1).sum(0).tolist(),
               "diagnostics": diagnose(state, masks, network, data, curves),
-              "seconds": time.perf_counter() - started}
+              "seconds": time.perf_counter() - started}  # of a level that was picked up, since then
     save(folder / f"level_{level:02d}.pt", {"state": state, "masks": masks, "correct": correct})
     metrics["levels"].append(record)
     save(folder / "metrics.json", metrics)
@@ -572,7 +566,7 @@ def at_the_door(main):
     except FileNotFoundError as error:
         raise SystemExit(f"{error.filename} is gone: delete its folder and run again")
     except OSError as error:
-        raise SystemExit(f"cannot write {error.filename or 'there'}: {error.strerror}; choose another --out")
+        raise SystemExit(f"cannot read or write {error.filename or 'there'}: {error.strerror}; choose another --out")
     except Stopped as stopped:
         print("stopped; the same command goes on from here", file=sys.stderr)
         sys.exit(128 + stopped.args[0])

@@ -9,6 +9,7 @@ a number with its n, interval and p.
 import argparse
 import datetime
 import io
+import os
 import re
 import shutil
 import subprocess
@@ -81,7 +82,7 @@ def counts(groups):
 
 
 def values(groups):
-    """{name: text} of the tests: <study>.<contrast or pair>.<number of the range>, and .short."""
+    """{name: text} of the tests: <study>.<contrast or pair>.<number of the range>, and .short, .bare."""
     found = {}
     for table, together in ((tables.CONTRASTS, True), (tables.PAIRS, False)):
         for name, margin, label, pair, d, own, p, same in tables.tests(groups, table, together):
@@ -89,6 +90,7 @@ def values(groups):
             key = f"{SHORT.get(name, name)}.{slug(label.partition(':')[0])}.{place}"
             difference, own, p, same = tables.signed(d), *map(tables.p_text, (own, p, same))
             found[f"{key}.short"] = f"{difference} points (Holm p {p})"
+            found[f"{key}.bare"] = f"{difference} points (n = {len(d)})"
             found[key] = (f"{difference} points (n = {len(d)}, sign-flip p {own}, Holm {p}; equivalence "
                           f"within {margin:g}: p {same})")
     for name, study, members, _ in tables.studies(groups):
@@ -121,19 +123,29 @@ def explored(groups):
     """{screen.<scheme>, rates.<rate>.<scheme>, carried.<method>.<contrast, or finalist.1>,
     why.<change>.<range>.<contrast, or mean>}, and less Xavier normal {tail.<scheme>, under movement
     movement.<scheme>, tail less movement rather.<scheme>, of pixels in [0, 1] unit.<scheme>: the sparse end;
-    upper.<scheme>, upper-movement.<scheme>: down to it; method.<method>.<scheme>, and .heavy, Laplace less
-    Student's t: from 50 to 0.2%; middle.<scheme>: accuracy at 3.2%; part.<method>.<part>.<scale, shape>: the
-    carry-over in two parts;
+    upper.<scheme>, upper-movement.<scheme>: down to it; method.<method>.<scheme, or heavy, Laplace less
+    Student's t>: from 50 to 0.2%, and method.<method>.part.<1, 2>.<scheme>; middle.<scheme>: accuracy at 3.2%;
     swaps.<method>.<scheme>.<range>.<what>}"""
     found = [(f"screen.{row[0]}", row[2], row[-1]) for row in tables.screen(groups)[2]]
     upper, moved = (1, tables.TAIL[0]), tables.METHODS["movement"]
-    for name, group, bounds in (("tail", tables.HALVED, tables.TAIL), ("upper", tables.HALVED, upper),
-                                ("movement", moved, tables.TAIL), ("upper-movement", moved, upper),
-                                ("unit", tables.VARIANTS["pixels in [0, 1]"], tables.TAIL)):
-        areas = tables.by_scheme(tables.exploring(groups, group), bounds)
-        for init in areas.keys() - {"xavier_normal"}:
-            d = stats.paired(areas, {"xavier_normal": -1, init: 1})
-            found.append((f"{name}.{init}", tables.signed(d), str(len(d))))
+    sets = {name: tables.by_scheme(tables.exploring(groups, group), bounds) for name, group, bounds in (
+        ("tail", tables.HALVED, tables.TAIL), ("upper", tables.HALVED, upper),
+        ("movement", moved, tables.TAIL), ("upper-movement", moved, upper),
+        ("unit", tables.VARIANTS["pixels in [0, 1]"], tables.TAIL))}
+    sets["middle"] = {init: tables.at_density(runs, MIDDLE)
+                      for init, runs in tables.exploring(groups, tables.HALVED).items()}
+    both = {init: areas for init, areas in sets["tail"].items() if init in sets["movement"]}
+    sets["rather"] = tables.less(both, sets["movement"])
+    for name in tables.METHODS:
+        for suffix, bounds in zip(("", ".part.1", ".part.2"), ((0.5, tables.TAIL[1]), *tables.PARTS)):
+            sets[f"method.{slug(name)}{suffix}"] = tables.under(groups, name, bounds=bounds)
+    for name, areas in sets.items():
+        pairs = {init: (init, "xavier_normal") for init in areas.keys() - {"xavier_normal"}}
+        if name.startswith("method."):
+            pairs["heavy"] = tables.HEAVY
+        for key, (one, other) in pairs.items():
+            d = stats.paired(areas, {one: 1, other: -1})
+            found.append((f"{name}.{key}", tables.signed(d), str(len(d))))
     found += [(f"rates.{slug(row[0])}.{row[1]}", row[-2], row[-1]) for row in tables.rates(groups)[2]]
     _, head, rows = tables.carried(groups)
     for row in rows:
@@ -145,29 +157,6 @@ def explored(groups):
         found += [(f"{key}.{what}", cell, n) for what, cell in zip(
             ("masks", "masks-of-other-values", "values", "values-of-other-masks",
              "masks-mean", "values-mean"), differences)]
-    for name, pair, _, scale, shape, n in tables.parts(groups)[2]:
-        key = f"part.{slug(name)}.{[*map(tables.span, tables.PARTS)].index(pair) + 1}"
-        found += [(f"{key}.scale", scale, n), (f"{key}.shape", shape, n)]
-    middle = {init: tables.at_density(runs, MIDDLE)
-              for init, runs in tables.exploring(groups, tables.HALVED).items()}
-    for init in middle.keys() - {"xavier_normal"}:
-        d = stats.paired(middle, {"xavier_normal": -1, init: 1})
-        found.append((f"middle.{init}", tables.signed(d), str(len(d))))
-    tails = [tables.by_scheme(tables.exploring(groups, tables.METHODS[name]), tables.TAIL)
-             for name in ("magnitude, layer by layer", "movement")]
-    for init in (tails[0].keys() & tails[1].keys()) - {"xavier_normal"}:
-        both = {(name, place): areas.get(name, {}) for place, areas in enumerate(tails)
-                for name in (init, "xavier_normal")}
-        d = stats.paired(both, {(init, 0): 1, ("xavier_normal", 0): -1,
-                                (init, 1): -1, ("xavier_normal", 1): 1})
-        found.append((f"rather.{init}", tables.signed(d), str(len(d))))
-    for name in tables.METHODS:
-        areas = tables.under(groups, name)
-        for init in areas.keys() - {"xavier_normal"}:
-            d = stats.paired(areas, {"xavier_normal": -1, init: 1})
-            found.append((f"method.{slug(name)}.{init}", tables.signed(d), str(len(d))))
-        d = stats.paired(areas, dict(zip(tables.HEAVY, (1, -1))))
-        found.append((f"method.{slug(name)}.heavy", tables.signed(d), str(len(d))))
     places = Counter()
     for row in tables.why(groups)[2]:
         places[row[0]] += 1
@@ -290,7 +279,7 @@ def fill(text, made, numbers, figures):
             says, head, rows = made[name]
             return f"**{labels[name]}.** {says}\n\n{tables.lines(head, rows)}"
         path = figures / (name if name.endswith(".png") else f"study-{name}.png")
-        shown = f"![](../figures/{path.name})\n\n" if path.exists() else "*Not run.*\n\n"
+        shown = f"![]({os.path.relpath(path, HERE)})\n\n" if path.exists() else "*Not run.*\n\n"
         return f"{shown}**{labels[name]}.** {caption}"
     return MARK.sub(replacement, text)
 

@@ -191,6 +191,7 @@ def doses(groups):
     if len(gains) == 1 or not set(KURTOSIS) & inits:
         return None
     figure, axes = panels(4, 2, 5.5, 3.4)
+    counts = set()
     for index, (dose, label) in enumerate(((gains, "gain on Xavier normal's weights"),
                                            (KURTOSIS, "kurtosis of the weights, at Xavier's variance"))):
         for axis, bounds in zip(axes[index::2], [(1, tables.TAIL[0]), tables.TAIL]):
@@ -198,6 +199,7 @@ def doses(groups):
                 found = tables.dosed(tables.by_scheme(schemes, bounds), dose)
                 if len(found) > 1:
                     values = padded(found.values())
+                    counts.add(len(values))
                     x = [shift * value for value in found]
                     axis.plot(x, values.T, ".", color=colour, alpha=0.4, ms=4)
                     bars(axis, x, values, fmt="o-", color=colour, capsize=3, label=name)
@@ -206,8 +208,12 @@ def doses(groups):
             axis.set_xticks(ticks, labels=["inf" if label[0] == "k" and tick == KURTOSIS["shape_t4"]
                                            else f"{tick:g}" for tick in ticks])
             axis.set_xticks([], minor=True)
+    if not counts:
+        plt.close(figure)
+        return None
+    n = "/".join(map(str, sorted(counts)))
     return captioned(figure, "MNIST, fc, half of the weights a round: area under test accuracy at early "
-                     f"stop. Circle: mean and 95% t interval over n = {len(values)} seeds (dots), which are "
+                     f"stop. Circle: mean and 95% t interval over n = {n} seeds (dots), which are "
                      "means where two schemes have one distribution. Exploratory.", axes[-1])
 
 
@@ -318,7 +324,7 @@ def earlier(groups):
     """The earlier study's true test accuracies beside this one's, LeNet-300-100 on MNIST."""
     table = json.loads((HERE / "earlier-study.json").read_text())["table"]
     schemes = tables.confirming(groups, tables.FULL)
-    if not schemes:
+    if not schemes.keys() & set(stats.STANDARD):
         return None
     figure, axes = panels(2, 2, 6, 4.2, sharey=True)
     for init in filter(schemes.get, stats.STANDARD):

@@ -99,7 +99,7 @@ def studies(groups):
     """(name, study, its schemes, its pairs of bounds) of what has been run."""
     for name, study in STUDIES.items():
         schemes = confirming(groups, study.group)
-        if schemes:
+        if schemes.keys() & set(STANDARD):
             yield name, study, schemes, list(zip(study.bounds, study.bounds[1:]))
 
 
@@ -230,9 +230,13 @@ def limits(groups):
             for run in schemes[init]:
                 curve_ = [density(level) for level in run["levels"]], [100 * early_test_acc(level)
                                                                       for level in run["levels"]]
+                if level_near(curve_[0], study.bounds[-1]) is None:
+                    continue    # it is not at its end yet
                 found.append((within_a_point(*curve_, curve_[1][0]),
                               within_a_point(*curve_, np.mean(list(dense.values()))),
                               any(value < study.collapsed for value in curve_[1]), curve_[1][-1]))
+            if not found:
+                continue
             own, common, collapsed, last = np.array(found).T
             own, common = (100 * np.median(np.nan_to_num(part, nan=np.inf)) for part in (own, common))
             rows.append([name, init, *(f"{part:.2f}" if part < np.inf else "none" for part in (own, common)),
@@ -252,7 +256,8 @@ def stops(groups):
             last = matrix(schemes[init], lambda level: level["step"][-1])[1]
             found = [level_near(densities, wanted) for wanted in (1, 0.21, 0.07, 0.03, 0.012, 0.0021)]
             means = ["" if at is None else f"{np.nanmean(steps[:, at]):.0f}" for at in found]
-            still = ["" if at is None else f"{100 * np.mean(steps[:, at] == last[:, at]):.0f}"
+            there = np.isfinite(last)
+            still = ["" if at is None else f"{100 * (steps == last)[there[:, at], at].mean():.0f}"
                      for at in found[-2:]]
             rows.append([name, init, *means, *still])
     return ("Step of the least validation loss, mean over seeds, at % remaining; and in how many runs (%) it "
@@ -613,7 +618,7 @@ def lit(groups):
             same = f"{p_text(equivalence(d, study.margin))} (+-{study.margin:g})"
             rows.append(["lit less plain", span(pair), str(len(d)), signed(d), p_text(sign_flip(d)), same])
     return ("Normal schemes with nothing on rarely lit pixels at the start, less the plain ones, on further "
-            "seeds. The test is that of the sparse end.",
+            "seeds. The test is that of the sparse end at 20 seeds; fewer are a look before the end.",
             ["contrast", "densities", "n", "difference, points [95%]", "sign-flip p",
              "equivalence p (margin)"], rows)
 

@@ -894,6 +894,10 @@ def test_accuracies_limits_and_stops_are_those_of_the_curve():
     assert tables.stops(found)[2] == [[*first, "20", "0", "0"]]
     runs[1]["levels"][28]["val_loss"] = [0.3, 0.2, 0.1]
     assert tables.stops(found)[2] == [[*first, "23", "0", "33"]]
+    before = tables.limits(found)[2]
+    runs.append(made("xavier_normal", 13, [98.0] * 9 + [50.0], levels=10))     # it is not at its end yet
+    assert tables.stops(stats.groups(runs))[2] == [[*first, "23", "0", "33"]]
+    assert tables.limits(stats.groups(runs))[2] == before
 
 
 def test_limits_are_against_the_own_dense_network_and_the_common_one():

@@ -426,6 +426,20 @@ def refuse(path):
     raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
 
+@pytest.mark.parametrize("name", ["init.pt", "level_01.pt", "metrics.json"])
+def test_a_file_that_cannot_be_read_is_not_damaged(go, monkeypatch, name):
+    """Nothing of a run is given up for a disk that does not answer: one sentence, and every file as it was."""
+    folder, real = go(), Path.read_bytes
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", lambda path: refuse(path) if path.name == name else real(path))
+        with pytest.raises(SystemExit) as stopped:
+            go("--levels", 2)
+    assert one_sentence(stopped.value.code) and "Permission denied" in stopped.value.code
+    assert name in stopped.value.code and "delete" not in stopped.value.code
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
 @pytest.mark.parametrize("name", ["init.pt", "underway.pt", "level_00.pt", "metrics.json"])
 def test_a_folder_that_takes_no_file_is_one_sentence(go, tmp_path, monkeypatch, name):
     """Refused from the write of `name` on; the rerun where it may write equals an uncut run."""

@@ -37,6 +37,15 @@ def test_nothing_is_drawn_of_nothing(name):
     assert not figures.FIGURES[name]({})
 
 
+def test_custom_schemes_alone_and_short_runs_stop_no_figure():
+    runs = [made(init, seed, 90.0 + seed) for init in ("shape_sign", "truncated_glorot") for seed in (10, 11)]
+    runs += [made(init, seed, 90.0, group=tables.HALVED, rates=HALVES["rates"], levels=3)
+             for init in ("xavier_normal", "xavier_normal@2") for seed in (0, 1)]
+    found = stats.groups(runs)
+    for name in set(figures.FIGURES) - {"diagram", "examples"}:
+        assert not figures.FIGURES[name](found), name
+
+
 def test_the_tradeoff_has_the_plain_means_of_fresh_seeds():
     runs = standards(4)
     for axis in figures.tradeoff(stats.groups(runs)).axes:

@@ -160,6 +160,9 @@ def test_layers_have_a_panel_where_schemes_differ(tmp_path):
         assert figure.axes[0].lines[1].get_ydata().tolist() == pytest.approx(
             [100, 80, 64] if scope == "layer" else [100, 84, 70.56], abs=0.01)
         plt.close(figure)
+    group = group_of(tmp_path / "layer")    # other runs' masks may be of any scope
+    assert len(plot.layers(group._replace(config={**group.config, "masks_from": "another"})).axes) == 2
+    plt.close("all")
 
 
 @pytest.mark.parametrize("data, shape", [("mnist", (28, 28)), ("cifar10", (32, 32, 3))])

@@ -138,6 +138,9 @@ def test_the_heavy_tailed_scheme_that_the_grids_run_is_the_protocols():
     assert not chosen or f"HEAVY={chosen} " in (ROOT / "run_all.sh").read_text()
 
 
+STUDY = "LeNet-300-100, MNIST"
+
+
 def sign(text):
     """-1, 0 or 1: where the interval of "mean [low, high] ..." lies, 0 if it holds zero."""
     low, high = map(float, re.findall(r"[+-][\d.]+", text)[1:3])
@@ -158,6 +161,13 @@ def test_what_the_text_says_in_words_of_pruning_before_training_is_so():
     for row in tables.before(groups)[2]:    # "above, no difference is seen", and below one is
         upper, lower = (tuple(map(float, re.findall(r"[+-][\d.]+", cell)))[1:] for cell in row[-2:])
         assert upper[0] < 0 < upper[1] and not lower[0] < 0 < lower[1]
+    named = {("SNIP, global", 0), ("GraSP, global", 0), ("GraSP, global", 1)}           # scale, scale, shape
+    assert named == {(row[0], place) for row in tables.parts(groups)[2] for place in (0, 1)
+                     if row[0] in ("SNIP, global", "GraSP, global", "SynFlow, global", "SNIP, layer by layer")
+                     and row[1] == tables.span(tables.PARTS[0]) and sign(row[3 + place])}
+    found = build.explored(groups)
+    assert sign(found["method.SNIP-global.part.1.shape_sign"]) == -1                    # "fall behind sooner"
+    assert sign(found["method.SynFlow-global.part.1.shape_sign"]) == -1
     units = {tuple(row[:2]): float(row[4].split()[0]) for row in tables.used(groups)[2]}
     assert units["SynFlow, global", "shape_sign"] == 2 and "SynFlow two of 300 with signs" in text
     synflow = [units["SynFlow, global", init] for init in tables.SHAPES]
@@ -234,16 +244,16 @@ def test_what_the_text_says_in_words_of_conv2_is_so():
     assert {step for _, step in looks} == {1500} and "at the last look (step 1,500" in text
     assert sum(best == step for best, step in looks) > 0.8 * len(looks)     # "nearly always"
     rows = {tuple(row[:3]): float(row[4].split()[0]) for row in tables.contrasts(groups)[2]}
-    for label in list(tables.CONTRASTS)[:2]:    # "both have MNIST's sign and are many times larger"
+    for label in list(tables.CONTRASTS)[:2]:    # "the means have MNIST's signs and are larger"
         conv, upper, tail = (rows[name, label, span] for name, span in (
             ("Conv-2, CIFAR-10", "100 to 3%"), ("LeNet-300-100, MNIST", "100 to 1.2%"),
             ("LeNet-300-100, MNIST", "1.2 to 0.21%")))
         assert conv * upper > 0 < conv * tail and abs(conv) > 3 * max(abs(upper), abs(tail))
     kept = build.retained(groups)
-    words = {"scale": (0, 1, 1, 0), "shape": (1, 1, 1, 0)}  # "lose less by then", "not told from zero"
+    words = {"scale": (0, 1, 1, 0), "shape": (1, 1, 1, 0)}  # "lose less on the way", "told from zero"
     assert words == {what: tuple(sign(kept[f"retained.conv2.{what}.1.{where}"]) for where in
                                  ("dense", "last", "change", "area")) for what in words}
-    assert kept["retained.conv2.scale.1.dense"].startswith("-")     # "the higher mean from the start"
+    assert kept["retained.conv2.scale.1.dense"].startswith("-")     # "the mean is there before"
     assert all(areas["shape_sign"][seed] > max(areas[init][seed] for init in stats.STANDARD)
                for seed in areas["shape_sign"])             # "better than each of the four"
     seeds = {len(schemes[init]) for init in tables.finalists(groups)[0]}
@@ -261,14 +271,17 @@ def test_what_the_text_says_in_words_of_the_four_schemes_on_mnist_is_so():
     words = {"scale": (0, -1), "shape": (0, 1)}             # "neither difference is seen then", then both
     assert words == {what: tuple(sign(kept[f"retained.mnist.{what}.{part}.area"]) for part in (1, 2))
                      for what in words}
-    found = {row[1]: row[8] for row in tables.pairs(groups)[2]
-             if row[0] == "LeNet-300-100, MNIST" and row[2] == "1.2 to 0.21%"}
-    for label, word in found.items():                       # "below each of the other three"
-        assert (word == "different") == ("kaiming_normal" in label)
-    chance, = (row[3:7] for row in tables.survival(groups)[2]
-               if row[0] == "LeNet-300-100, MNIST" and row[1].startswith("AUROC") and row[2] == "7")
-    normal, uniform = ([float(cell.split()[0]) for cell in chance[place::2]] for place in (0, 1))
-    assert max(uniform) < 0.5 < min(normal)                 # "where it is below 0.5 for uniform schemes"
+    words = {"100 to 1.2%": {"xavier_uniform less xavier_normal"}, "1.2 to 0.21%": set()}
+    for part, others in words.items():                      # "below each of the other three in both ranges"
+        found = {row[1]: row[8] for row in tables.pairs(groups)[2] if row[0] == STUDY and row[2] == part}
+        assert len(found) == 6
+        for label, word in found.items():
+            assert word.startswith("different") == ("kaiming_normal" in label or label in others)
+    for what, more in zip(list(tables.SURVIVAL)[:3], (1, 1, -1)):       # "the first two are higher" at 1.2%
+        rows = {row[2]: row[7] for row in tables.survival(groups)[2] if row[:2] == [STUDY, what]}
+        assert (sign(rows["7"]), sign(rows["1.2"])) == (-1, more)
+    for row in tables.calibrations(groups)[2]:              # "within two standard errors"
+        assert abs(float(row[2].rstrip("%")) - 5) < 2 * 100 * math.sqrt(0.05 * 0.95 / 2000)
 
 
 def test_what_the_text_says_in_words_of_the_screen_is_so():

@@ -56,6 +56,7 @@ WRONG = {  # flags: (exit code, what the one sentence says)
     "--masks-from a --one-shot": (2, "leave them out"),
     "--masks-from a --pruner snip": (2, "leave them out"),
     "--masks-from a --scope global": (2, "leave them out"),
+    "--masks-from a-s{seed}/": (2, "without a folder or a slash"),
     "--pruner synflow --one-shot": (2, "leave out --one-shot"),
     "--rate-conv 0.1": (2, "leave out --rate-conv"),
     "--batch 100000": (1, "--batch"),
@@ -181,6 +182,18 @@ def test_a_slurm_array_runs_its_own_line(tmp_path):
     assert bash(spool, "fc", **env).stdout == its
     done = bash(spool, "fc", **{**env, "SLURM_ARRAY_TASK_ID": "81"})
     assert done.returncode == 2 and "no line 81" in done.stderr
+
+
+def test_a_script_that_lies_beside_the_others_runs_there(tmp_path):
+    """An interactive Slurm job has the variable too, of the folder that it was asked for in."""
+    copy_of_the_scripts(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    echo = tmp_path / "echo.sh"
+    echo.write_text('#!/bin/sh\necho "$PWD: $*"\n')
+    echo.chmod(0o755)
+    env = {"SLURM_SUBMIT_DIR": str(tmp_path / "elsewhere"), "PYTHON": str(echo), "SLURM_ARRAY_TASK_ID": "1"}
+    assert bash(tmp_path, "fc", **env).stdout.startswith(f"{tmp_path}: prune.py --net fc")
+
 
 
 @pytest.mark.skipif(not (REAL / "mnist.npz").exists(), reason="the real MNIST is not at hand")
