@@ -304,7 +304,8 @@ def describe(schemes):
     n = each if len(set(counts.values())) > 1 else f"{len(runs) // len(counts)} a scheme"
     uneven = len({len(run["levels"]) for run in runs}) > 1
     diverged = sum(level["diverged"] for run in runs for level in run["levels"])
-    return (f"{group_name(runs[0])}: {config['data']}, {config['net']}, {', '.join(settings)}. Seeds: n = {n}."
+    return (f"{group_name(runs[0])}: {config['data']}, {config['net']}, {', '.join(settings)}. "
+            f"Seeds: n = {n}."
             + " Runs differ in length: the table has n at each density." * uneven
             + f" Levels that diverged (x): {diverged}." * (diverged > 0)
             + " glyphs is a stand-in data set." * (config["data"] == "glyphs"))

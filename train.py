@@ -566,7 +566,8 @@ def at_the_door(main):
     except FileNotFoundError as error:
         raise SystemExit(f"{error.filename} is gone: delete its folder and run again")
     except OSError as error:
-        raise SystemExit(f"cannot read or write {error.filename or 'there'}: {error.strerror}; choose another --out")
+        path = error.filename or "there"
+        raise SystemExit(f"cannot read or write {path}: {error.strerror}; choose another --out")
     except Stopped as stopped:
         print("stopped; the same command goes on from here", file=sys.stderr)
         sys.exit(128 + stopped.args[0])

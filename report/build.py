@@ -124,8 +124,8 @@ def explored(groups):
     why.<change>.<range>.<contrast, or mean>}, and less Xavier normal {tail.<scheme>, under movement
     movement.<scheme>, tail less movement rather.<scheme>, of pixels in [0, 1] unit.<scheme>: the sparse end;
     upper.<scheme>, upper-movement.<scheme>: down to it; method.<method>.<scheme, or heavy, Laplace less
-    Student's t>: from 50 to 0.2%, and method.<method>.part.<1, 2>.<scheme>; middle.<scheme>: accuracy at 3.2%;
-    swaps.<method>.<scheme>.<range>.<what>}"""
+    Student's t>: from 50 to 0.2%, and method.<method>.part.<1, 2>.<scheme>; middle.<scheme>: accuracy at
+    3.2%; swaps.<method>.<scheme>.<range>.<what>}"""
     found = [(f"screen.{row[0]}", row[2], row[-1]) for row in tables.screen(groups)[2]]
     upper, moved = (1, tables.TAIL[0]), tables.METHODS["movement"]
     sets = {name: tables.by_scheme(tables.exploring(groups, group), bounds) for name, group, bounds in (

@@ -428,7 +428,7 @@ def refuse(path):
 
 @pytest.mark.parametrize("name", ["init.pt", "level_01.pt", "metrics.json"])
 def test_a_file_that_cannot_be_read_is_not_damaged(go, monkeypatch, name):
-    """Nothing of a run is given up for a disk that does not answer: one sentence, and every file as it was."""
+    """Nothing of a run is given up for a disk that does not answer: one sentence, every file as it was."""
     folder, real = go(), Path.read_bytes
     before = {path: path.read_bytes() for path in folder.iterdir()}
     with monkeypatch.context() as patch:
