@@ -235,10 +235,10 @@ def fits(value, like):
 
 
 def load(path, like=None):
-    """What `save` wrote, as it fits `like`. Raises FileNotFoundError, or Damaged: every byte that counts is
-    under a checksum, in a .pt that of its zip archive, which torch.load does not look at. Nor does it read a
-    member that is marked as a folder."""
-    content = path.read_bytes()  # a file that cannot be read is not damaged
+    """What `save` wrote, as it fits `like`. Raises OSError (FileNotFoundError) where it cannot be read, and
+    Damaged: every byte that counts is under a checksum, in a .pt that of its zip archive, which torch.load
+    does not look at. Nor does it read a member that is marked as a folder."""
+    content = path.read_bytes()
     try:
         if path.suffix == ".json":
             value = json.loads(content)

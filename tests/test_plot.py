@@ -14,6 +14,7 @@ from PIL import Image
 
 import plot
 import stats
+from test_analysis import made
 from test_stats import fake
 
 ROOT = Path(__file__).parent.parent
@@ -149,6 +150,14 @@ def test_inputs_are_means_over_seeds_and_sums_over_channels(tmp_path, monkeypatc
     picture = np.asarray(plot.inputs(group).axes[0].images[0].get_array())
     assert picture.shape == (32, 32) and picture[1, 2] == 34 + (34 + 1024) + (34 + 2048)
     plt.close("all")
+
+
+def test_a_caption_names_its_group():
+    """A control's settings are its ticket's but for what the group's name says."""
+    schemes = [{"zero": [made("zero", 0, 50.0, group=group)]} for group in ("mnist-fc-magnitude",
+                                                                            "mnist-fc-magnitude-reinit")]
+    assert [stats.describe(each).partition(":")[0] for each in schemes] == [
+        "mnist-fc-magnitude", "mnist-fc-magnitude-reinit"]
 
 
 def test_layers_have_a_panel_where_schemes_differ(tmp_path):

@@ -284,6 +284,15 @@ def test_what_the_text_says_in_words_of_the_four_schemes_on_mnist_is_so():
         assert abs(float(row[2].rstrip("%")) - 5) < 2 * 100 * math.sqrt(0.05 * 0.95 / 2000)
 
 
+def test_what_the_text_says_of_how_far_the_runs_are_is_so():
+    groups = stats.groups(stats.read(ROOT / "results"))
+    text = (ROOT / "report" / "text.md").read_text().replace("\n", " ")
+    done = {row[2] for row in tables.lit(groups)[2]}
+    assert done == {"10"} and "are half done: 10 of the 20 seeds" in text
+    whole = [run for init in tables.LIT for run in tables.later(groups, tables.FULL).get(init, [])]
+    assert len(whole) == 80 - 20 and "for which the test waits | 20 runs" in text
+
+
 def test_what_the_text_says_in_words_of_the_screen_is_so():
     rows = tables.screen(stats.groups(stats.read(ROOT / "results")))[2]
     score = {row[0]: float(row[1].split()[0]) for row in rows}

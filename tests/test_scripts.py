@@ -195,7 +195,6 @@ def test_a_script_that_lies_beside_the_others_runs_there(tmp_path):
     assert bash(tmp_path, "fc", **env).stdout.startswith(f"{tmp_path}: prune.py --net fc")
 
 
-
 @pytest.mark.skipif(not (REAL / "mnist.npz").exists(), reason="the real MNIST is not at hand")
 def test_one_epoch_of_real_mnist(tmp_path, script):
     """The accuracy on record, against numpy's own pass over the raw file with the saved weights."""
