@@ -99,7 +99,7 @@ def values(groups):
     for name, what, percent, *_, difference, n in tables.survival(groups)[2]:
         place = list(tables.SURVIVAL).index(what) + 1
         found[f"survival.{SHORT.get(name, name)}.{place}.{percent}"] = f"{difference} (n = {n})"
-    for more in (chosen, explored, before, shadowed, fitted, retained, dark, controlled):
+    for more in (chosen, explored, before, shadowed, fitted, retained, needed, dark, controlled):
         found |= more(groups)
     return found
 
@@ -199,12 +199,20 @@ def fitted(groups):
 def retained(groups):
     """{retained.<study>.<contrast>.<number of the range>.<dense, last, change, area>}"""
     found, places = {}, Counter()
-    for name, label, _, *differences, p, n in tables.retained(groups)[2]:
+    for name, label, _, *differences, own, p, n in tables.retained(groups)[2]:
         key = f"retained.{SHORT.get(name, name)}.{slug(label.partition(':')[0])}"
         places[key] += 1
+        tested_ = "", "", "", f", sign-flip p {own}, Holm {p}"
         found |= {f"{key}.{places[key]}.{what}": f"{cell} points (n = {n}{more})" for what, cell, more in
-                  zip(("dense", "last", "change", "area"), differences, ("", "", "", f", sign-flip p {p}"))}
+                  zip(("dense", "last", "change", "area"), differences, tested_)}
     return found
+
+
+def needed(groups):
+    """{needs.<study>.<contrast>.<own or common>: a ratio}"""
+    return {f"needs.{SHORT.get(name, name)}.{slug(label.partition(':')[0])}.{what}":
+            f"{ratio} (n = {n}, sign-flip p {p})"
+            for name, label, what, ratio, p, n in tables.needs(groups)[2]}
 
 
 def before(groups):

@@ -156,7 +156,8 @@ def heat(groups):
     axis.set(xticks=range(len(inits)), yticks=range(len(rows)), yticklabels=list(rows))
     axis.set_xticklabels(inits, rotation=20, ha="right")
     axis.grid(False)
-    figure.colorbar(shown, label="points from the four schemes' mean", ticks=[-10, -1, 0, 1, 10], format="%g")
+    figure.colorbar(shown, label="points from the four schemes' mean", ticks=[-10, -1, 0, 1, 10], format="%g",
+                    extend="min")
     return captioned(figure, "MNIST, fc, half of the weights a round: area under test accuracy at early stop "
                      "from 50 to 0.2% (filters 0.6%) in points, and its distance from the mean of the "
                      "four standard schemes. Exploratory.")
@@ -179,7 +180,8 @@ def methods(groups):
         axis.set_xticks((100, 10, 1, 0.2), labels=("100", "10", "1", "0.2"))
         axis.set_title(f"{name}, n = {tables.ns(schemes)}", fontsize=10)
     return captioned(figure, "MNIST, fc, half of the weights a round: test accuracy at early stop, mean and "
-                     "95% t interval over seeds. Each panel has its own axis. Exploratory.", axes[0])
+                     "95% t interval over seeds. Each panel has its own axis. The area of filters, which has "
+                     "levels down to 0.3%, is taken to 0.6%. Exploratory.", axes[0])
 
 
 def doses(groups):
@@ -260,21 +262,28 @@ def mechanism(groups):
             ("fc1: rms w0 / rms move of survivors", ("layers", layers[0], "rho")),
             ("gradient norm at the start", ("gradient_norm",)),
             ("std of logits at the start", ("logit_std",)),
-            ("share of fc1 on always-dark pixels", ("dark_share",)),
+            ("% of fc1's survivors on always-dark pixels", ("dark_share",)),
             ("least inputs of a class", ("least_class_inputs",)),
-            ("weights on a path / weights remaining", ("effective_density",))]
+            ("% of the weights remaining on a path", ("effective_density",))]
     figure, axes = panels(len(rows), 3, 4, 2.9)
     for axis, (label, keys) in zip(axes, rows):
         for init in drawn:
             density, values = stats.matrix(schemes[init], stats.diagnostic(*keys))
             if keys == ("effective_density",):
                 values = values / density
+            if label.startswith("%"):
+                values = 100 * values
             line(axis, density, values, label=init, ms=2.5, lw=1.2, **STYLES[init])
         density_axis(axis, density, "")
+        if keys[-1] in ("gradient_norm", "logit_std", "least_class_inputs"):
+            axis.set_yscale("log")
+        if keys[-1] == "auroc":
+            axis.axhline(0.5, color="0.5", ls=":", lw=1)
         axis.set_title(label, fontsize=10)
         axis.set_xticks([tick for tick in (100, 10, 1, 0.2) if tick > 90 * np.nanmin(density)])
         axis.set_xticklabels([f"{tick:g}" for tick in axis.get_xticks()])
-    return captioned(figure, f"{name}, mean and 95% t interval over seeds, by level.", axes[0])
+    return captioned(figure, f"{name}, mean and 95% t interval over seeds, by level. Dotted: chance.",
+                     axes[0])
 
 
 def dark(groups):
@@ -310,9 +319,9 @@ def controlled(groups):
     if not all(runs.values()):
         return None
     figure, (axis,) = panels(1, 1, 8, 4.5)
-    for (name, its), color in zip(runs.items(), plot.LAYERS[3:]):
+    for (name, its), color, marker in zip(runs.items(), [*plot.LAYERS[2:6], "black"], "osD^v"):
         density, values = stats.matrix(its, stats.early_test_acc)
-        mean = line(axis, density, 100 * values, color=color, marker="o", ms=4,
+        mean = line(axis, density, 100 * values, color=color, marker=marker, ms=4,
                     label=f"{name} (n = {len(its)})")
     density_axis(axis, density, "test accuracy at early stop (%)")
     axis.set_ylim(min(94.5, np.nanmin(mean)), None)
@@ -345,6 +354,12 @@ def earlier(groups):
                      "study, 20%, output layer 10%. Mean and 95% t interval.", axes[0])
 
 
+CLASSES = {  # by number
+    "MNIST": "0 1 2 3 4 5 6 7 8 9",
+    "Fashion-MNIST": "t-shirt trousers pullover dress coat sandal shirt sneaker bag boot",
+    "CIFAR-10": "airplane car bird cat deer dog frog horse ship truck"}
+
+
 def examples(groups, folder=None):
     """Eight training images of each class of every data set, or None and a line that says what is lacking."""
     folder, sheets = Path(folder or os.environ.get("DATA_DIR", "data")), {}
@@ -361,9 +376,9 @@ def examples(groups, folder=None):
     for axis, (title, sheet) in zip(axes, sheets.items()):
         axis.imshow(sheet, cmap="gray")
         axis.set(title=title, xticks=[], yticks=(np.arange(10) + 0.5) * len(sheet) / 10,
-                 yticklabels=range(10))
+                 yticklabels=CLASSES[title].split())
         axis.grid(False)
-    return captioned(figure, "The first eight training images of each class, by its number.")
+    return captioned(figure, "The first eight training images of each class.")
 
 
 def of_group(figure):

@@ -137,11 +137,13 @@ def endpoints(groups):
                 found = by_scheme(schemes, pair, quantity)
                 if not any(found.values()):
                     continue
+                factors = (paired(found, weights) for weights in list(CONTRASTS.values())[:2])
                 rows.append([name, span(pair), label,
                              *(spread(found.get(init, {}).values()) for init in STANDARD),
-                             ns(found)])
-    return ("Normalised area under test accuracy against log density, in points: mean (sd over seeds).",
-            ["network, data", "densities", "accuracy at", *STANDARD, "n"], rows)
+                             *map(signed, factors), ns(found)])
+    return ("Normalised area under test accuracy against log density, in points: mean (sd over seeds), and "
+            "the contrasts with 95% intervals, without correction.",
+            ["network, data", "densities", "accuracy at", *STANDARD, *list(CONTRASTS)[:2], "n"], rows)
 
 
 def tests(groups, table, together):
@@ -194,20 +196,21 @@ def less(values, base):
 def retained(groups):
     rows = []
     for name, study, schemes, bounds in studies(groups):
-        dense = {init: at_density(runs, 1) for init, runs in schemes.items()}
+        dense, cases = {init: at_density(runs, 1) for init, runs in schemes.items()}, []
         for pair in bounds:
             last = {init: at_density(runs, pair[1]) for init, runs in schemes.items()}
             found = dense, last, less(last, dense), less(by_scheme(schemes, pair), dense)
             for label, weights in list(CONTRASTS.items())[:2]:
                 d = [paired(values, weights) for values in found]
                 if min(map(len, d)) > 1:
-                    rows.append([name, label, span(pair), *map(signed, d), p_text(sign_flip(d[3])),
-                                 str(len(d[3]))])
+                    cases.append((label, pair, d, sign_flip(d[3])))
+        rows += [[name, label, span(pair), *map(signed, d), p_text(own), p_text(p), str(len(d[3]))]
+                 for (label, pair, d, own), p in zip(cases, holm([own for *_, own in cases]))]
     return ("The contrasts of the dense networks, at the least density of each range, of the second less the "
             "first, and of the area less each network's own dense accuracy, with the p of a sign-flip test "
-            "of this. No correction. Exploratory: not in the protocol.",
+            "of this and Holm's, over the rows of a network. Exploratory: not in the protocol.",
             ["network, data", "contrast", "densities", "dense", "at the least density", "less dense",
-             "area less dense", "sign-flip p", "n"], rows)
+             "area less dense", "sign-flip p", "Holm p", "n"], rows)
 
 
 def accuracies(groups):
@@ -220,32 +223,58 @@ def accuracies(groups):
     return ("Test accuracy at early stop (%): mean (sd).", ["network, data", "% remaining", *STANDARD], rows)
 
 
+def needed(schemes, study):
+    """{"own" or "common": {scheme: {seed: smallest density within 1 point of that dense accuracy}}}, of the
+    four schemes' runs that are at their end; NaN where a dense network is further below the common one."""
+    ended = {init: [run for run in schemes[init]
+                    if level_near([density(level) for level in run["levels"]], study.bounds[-1]) is not None]
+             for init in STANDARD if init in schemes}
+    curves = {init: {run["config"]["seed"]: ([density(level) for level in run["levels"]],
+                                             [100 * early_test_acc(level) for level in run["levels"]])
+                     for run in runs} for init, runs in ended.items()}
+    common = np.mean([np.nanmean([100 * early_test_acc(run["levels"][0]) for run in schemes[init]])
+                      for init in ended])
+    return {what: {init: {seed: within_a_point(x, y, y[0] if what == "own" else common)
+                          for seed, (x, y) in found.items()} for init, found in curves.items()}
+            for what in ("own", "common")}
+
+
 def limits(groups):
     rows = []
     for name, study, schemes, _ in studies(groups):
-        dense = {init: 100 * np.nanmean([early_test_acc(run["levels"][0]) for run in runs])
-                 for init, runs in schemes.items() if init in STANDARD}
-        for init in dense:
-            found = []
-            for run in schemes[init]:
-                curve_ = [density(level) for level in run["levels"]], [100 * early_test_acc(level)
-                                                                      for level in run["levels"]]
-                if level_near(curve_[0], study.bounds[-1]) is None:
-                    continue    # it is not at its end yet
-                found.append((within_a_point(*curve_, curve_[1][0]),
-                              within_a_point(*curve_, np.mean(list(dense.values()))),
-                              any(value < study.collapsed for value in curve_[1]), curve_[1][-1]))
-            if not found:
-                continue
-            own, common, collapsed, last = np.array(found).T
-            own, common = (100 * np.median(np.nan_to_num(part, nan=np.inf)) for part in (own, common))
-            rows.append([name, init, *(f"{part:.2f}" if part < np.inf else "none" for part in (own, common)),
-                         f"{int(collapsed.sum())} (below {study.collapsed}%)", f"{np.median(last):.2f}",
-                         str(len(found))])
+        least = needed(schemes, study)
+        for init in filter(least["own"].get, least["own"]):
+            middle = (100 * np.median(np.nan_to_num(list(found[init].values()), nan=np.inf))
+                      for found in least.values())
+            values = [100 * np.array([early_test_acc(level) for level in run["levels"]])
+                      for run in schemes[init] if run["config"]["seed"] in least["own"][init]]
+            collapsed = sum((value < study.collapsed).any() for value in values)
+            rows.append([name, init, *(f"{part:.2f}" if part < np.inf else "none" for part in middle),
+                         f"{collapsed} (below {study.collapsed}%)",
+                         f"{np.median([value[-1] for value in values]):.2f}", str(len(values))])
     return ("Smallest % of weights down to which every level is within 1 point of the dense network, its own "
             "or the schemes' common one (medians); runs that collapse at any level; median accuracy at the "
             "last (%).",
             ["network, data", "scheme", "own dense", "common dense", "collapsed", "at the last", "n"], rows)
+
+
+def needs(groups):
+    rows = []
+    for name, study, schemes, _ in studies(groups):
+        for what, least in needed(schemes, study).items():
+            logs = {init: {seed: np.log(np.nan_to_num(value, nan=1)) for seed, value in found.items()}
+                    for init, found in least.items()}
+            for label, weights in list(CONTRASTS.items())[:2]:
+                d = paired(logs, weights)
+                if len(d) >= FEWEST:
+                    low, high = np.exp(interval(d))
+                    rows.append([name, label.replace(" less ", " over "), what, f"{np.exp(d.mean()):.3f} "
+                                 f"[{low:.3f}, {high:.3f}]", p_text(sign_flip(d)), str(len(d))])
+    return ("How many weights are needed to stay within 1 point of the dense network, its own or the "
+            "schemes' common one: the ratio of the smallest such densities, a geometric mean over seeds, "
+            f"paired, with its 95% interval, from {FEWEST} seeds on. Below 1 the first named needs fewer. A "
+            "secondary endpoint of the protocol, without correction.",
+            ["network, data", "contrast", "dense network", "ratio [95%]", "sign-flip p", "n"], rows)
 
 
 def stops(groups):
@@ -452,21 +481,23 @@ def shares(groups):
 
 
 def paths(groups):
-    drawn, rows = (*STANDARD, *finalists(groups)[0]), []
-    for name, group in METHODS.items():
+    customs, rows = finalists(groups)[0], []
+    kinds = {"the others": [*STANDARD, *(init for init in customs if init != "shape_sign")],
+             "shape_sign": [init for init in customs if init == "shape_sign"]}
+    for (name, group), (kind, inits) in itertools.product(METHODS.items(), kinds.items()):
         found = exploring(groups, group)
-        levels = [level for init in drawn for run in found.get(init, []) for level in run["levels"]
+        levels = [level for init in inits for run in found.get(init, []) for level in run["levels"]
                   if level_near([density(level)], TAIL[1]) is not None and level.get("diagnostics")]
         if len(levels) > 2:
             accuracy = np.array([100 * early_test_acc(level) for level in levels])
             linked = np.array([100 * level["diagnostics"]["effective_density"] / density(level)
                                for level in levels])
             starved = sum(level["diagnostics"]["least_class_inputs"] == 0 for level in levels)
-            rows.append([name, spread(accuracy), spread(linked), str(starved), str(len(levels))])
-    return ("Networks of 0.21% of the weights, of the four schemes and the finalists: test accuracy (%) and "
-            "the share (%) of the remaining weights on some path from an input to an output, mean (sd over "
-            "runs); runs in which a class has no weight left. Exploratory.",
-            ["method", "accuracy", "on a path", "a class without weights", "runs"], rows)
+            rows.append([name, kind, spread(accuracy), spread(linked), str(starved), str(len(levels))])
+    return ("Networks of 0.21% of the weights, of the four schemes and the finalists, signs of one size "
+            "apart: test accuracy (%) and the share (%) of the remaining weights on some path from an input "
+            "to an output, mean (sd over runs); runs in which a class has no weight left. Exploratory.",
+            ["method", "schemes", "accuracy", "on a path", "a class without weights", "runs"], rows)
 
 
 def why(groups):
@@ -639,17 +670,18 @@ def signs(groups):
 def calibrations(groups):
     rows = []
     for name, study, schemes, bounds in studies(groups):
-        for init, runs in schemes.items():
-            found = list(areas(runs, *bounds[0]).values())
+        for pair, (init, runs) in itertools.product(bounds, schemes.items()):
+            found = list(areas(runs, *pair).values())
             if len(found) >= 12:
-                rows.append([name, init, f"{100 * calibration(found):.1f}%"])
+                rows.append([name, span(pair), init, f"{100 * calibration(found):.1f}%"])
     return ("How often the test at 5% rejects where nothing differs: one scheme's seeds paired at random.",
-            ["network, data", "scheme", "rejected"], rows)
+            ["network, data", "densities", "scheme", "rejected"], rows)
 
 
 VERDICTS = {table.__name__: table for table in (
-    endpoints, contrasts, pairs, retained, accuracies, limits, stops, fits, screen, rates, confirmed, carried,
-    parts, before, used, shares, paths, why, swaps, controls, survival, dark, lit, signs, calibrations)}
+    endpoints, contrasts, pairs, retained, accuracies, limits, needs, stops, fits, screen, rates, confirmed,
+    carried, parts, before, used, shares, paths, why, swaps, controls, survival, dark, lit, signs,
+    calibrations)}
 
 
 def lines(head, rows):

@@ -4,6 +4,7 @@ import functools
 import itertools
 import json
 import math
+import re
 import os
 import statistics
 import subprocess
@@ -871,6 +872,9 @@ def test_endpoints_are_means_over_the_confirming_seeds():
         lower = row[2] != "early stop"
         assert row[3] == f"{statistics.mean(base) - lower:.2f} ({statistics.stdev(base):.2f})"
         assert row[5].startswith(f"{statistics.mean(base) + 0.3 - lower:.2f} (") and row[-1] == "8"
+        e, f, g = (size * np.roll(np.linspace(-1, 1, 8), roll) for size, roll in (
+            (0.05, 0), (0.03, 1), (0.02, 2)))
+        assert row[7:9] == [tables.signed(0.3 + e + g / 2), tables.signed(0.1 + f + g / 2)]
 
 
 def test_the_secondary_area_from_100_to_7_percent_is_there():
@@ -919,6 +923,41 @@ def test_a_seed_below_the_common_line_at_once_counts_in_the_median():
     runs += [made("kaiming_normal", seed, 99.0) for seed in (10, 11, 12)]
     row, _ = tables.limits(stats.groups(runs))[2]
     assert row[2] == f"{100 * densities(29)[-1]:.2f}" and row[3] != row[2]
+
+
+def test_needs_are_ratios_of_the_densities_of_limits():
+    """Each falls by 2 points behind a level of its own and crosses the own line halfway, the common one, at
+    96.5, three quarters of the way from 98 and one quarter from 97."""
+    x, runs, last = densities(29), [], {}
+    for (place, init), seed in itertools.product(enumerate(stats.STANDARD), range(10, 16)):
+        last[place, seed] = 10 + 2 * place + seed % 4 * (1 + place % 2)
+        high, length = 97.0 if "kaiming" in init else 98.0, 1 + last[place, seed]
+        runs.append(made(init, seed, [high] * length + [high - 2] * (29 - length)))
+    runs.append(made("xavier_normal", 16, [98.0] * 9, levels=9))       # it is not at its end yet
+    rows = {tuple(row[1:3]): row[3:] for row in tables.needs(stats.groups(runs))[2]}
+    assert len(rows) == 4
+    for (label, what), (ratio, p, n) in rows.items():
+        signs = (-1, -1, 1, 1) if label == "scale: Kaiming over Xavier" else (-1, 1, -1, 1)
+        part = {"own": (0.5,) * 4, "common": (0.75, 0.75, 0.25, 0.25)}[what]
+        d = [sum(sign / 2 * math.log(x[last[place, seed]] * (
+            x[last[place, seed] + 1] / x[last[place, seed]]) ** part[place])
+            for place, sign in enumerate(signs)) for seed in range(10, 16)]
+        half = 2.5706 * statistics.stdev(d) / 6 ** 0.5
+        mean, low, high = map(float, re.findall(r"[\d.]+", ratio))
+        assert (mean, low, high) == pytest.approx([math.exp(statistics.mean(d) + side * half)
+                                                   for side in (0, -1, 1)], abs=6e-4)
+        assert p == tables.p_text(stats.sign_flip(np.array(d))) and n == "6"
+    few = [run for run in runs if run["config"]["seed"] < 15]
+    assert tables.needs(stats.groups(few))[2] == []                    # no test of five
+
+
+def test_a_network_below_the_common_line_at_once_needs_all_weights():
+    runs = [made(init, seed, 90.0 if (init, seed) == ("xavier_normal", 10) else 98.0)
+            for init in stats.STANDARD for seed in range(10, 16)]
+    rows = {tuple(row[1:3]): row[3] for row in tables.needs(stats.groups(runs))[2]}
+    ratio = math.exp(math.log(densities(29)[-1]) / 2 / 6)
+    assert rows["scale: Kaiming over Xavier", "common"].startswith(f"{ratio:.3f} [")
+    assert rows["scale: Kaiming over Xavier", "own"].startswith("1.000 [1.000, 1.000]")
 
 
 def test_a_run_that_diverges_when_dense_and_then_collapses_is_counted():
@@ -992,6 +1031,7 @@ def test_retained_parts_the_dense_network_from_what_pruning_does():
     assert [(row[1].split(":")[0], row[2]) for row in rows] == [
         (label, span) for span in ("100 to 1.2%", "1.2 to 0.21%") for label in ("scale", "shape")]
     assert parts[1] == 1
+    raw = []
     for row, part, signs in zip(rows, (parts[0],) * 2 + (1, 1), 2 * [(-1, -1, 1, 1), (-1, 1, -1, 1)]):
         first, lost = ([sum(signs[place] * values[place, seed] for place in range(4)) / 2
                         for seed in range(10, 16)] for values in (dense, loss))
@@ -999,7 +1039,9 @@ def test_retained_parts_the_dense_network_from_what_pruning_does():
                     [-part * b for b in lost])
         for cell, d in zip(row[3:7], expected, strict=True):
             assert cell.startswith(f"{statistics.mean(d):+.3f} [")
-        assert row[7] == tables.p_text(stats.sign_flip(np.array(expected[3]))) and row[8] == "6"
+        raw.append(stats.sign_flip(np.array(expected[3])))
+        assert row[7] == tables.p_text(raw[-1]) and row[9] == "6"
+    assert [row[8] for row in rows] == list(map(tables.p_text, stats.holm(raw)))
     assert tables.retained(stats.groups(runs[:18]))[2] == []      # one scheme lacks
 
 
@@ -1165,7 +1207,24 @@ def test_paths_by_hand():
     runs.append(made("xavier_normal", 4, 10.0, **snip))  # without diagnostics
     rows = tables.paths(stats.groups(runs))[2]
     sd = statistics.stdev(shares)
-    assert rows == [["SNIP, global", "65.00 (12.91)", f"47.50 ({sd:.2f})", "2", "4"]]
+    assert rows == [["SNIP, global", "the others", "65.00 (12.91)", f"47.50 ({sd:.2f})", "2", "4"]]
+
+
+def test_paths_have_signs_apart():
+    """Signs are a finalist, by the screen; a class starves in their runs alone."""
+    snip = {**HALVES, "group": tables.METHODS["SNIP, global"]}
+    runs = [made(init, seed, 97.0, validation, **HALVES) for init, validation in (
+        ("shape_sign", 98.0), ("truncated_glorot", 97.0), ("xavier_normal", 96.0)) for seed in range(5)]
+    for init in ("xavier_normal", "truncated_glorot", "shape_sign"):
+        for seed in range(3):
+            run = made(init, seed, 20.0 if init == "shape_sign" else 60.0, **snip)
+            for level in run["levels"]:
+                level["diagnostics"] = {"effective_density": stats.density(level),
+                                        "least_class_inputs": int(init != "shape_sign")}
+            runs.append(run)
+    assert tables.paths(stats.groups(runs))[2] == [
+        ["SNIP, global", "the others", "60.00 (0.00)", "100.00 (0.00)", "0", "6"],
+        ["SNIP, global", "shape_sign", "20.00 (0.00)", "100.00 (0.00)", "3", "3"]]
 
 
 def test_controls_show_both_looks_of_the_exploring_seeds():
@@ -1191,10 +1250,11 @@ def test_calibrations_are_of_schemes_with_twelve_seeds():
     noise = np.random.default_rng(30)
     runs = [made("xavier_normal", seed, noise.normal(97, 0.1)) for seed in range(10, 22)]
     runs += [made("kaiming_normal", seed, noise.normal(97, 0.1)) for seed in range(10, 21)]
-    (_, init, share), = tables.calibrations(stats.groups(runs))[2]
+    rows = tables.calibrations(stats.groups(runs))[2]
     values = [100 * run["levels"][0]["test_acc"][1] for run in runs[:12]]
-    assert init == "xavier_normal" and share == f"{100 * stats.calibration(values):.1f}%"
-    assert float(share.rstrip("%")) <= 5
+    assert [row[1:] for row in rows] == [[span, "xavier_normal", f"{100 * stats.calibration(values):.1f}%"]
+                                         for span in ("100 to 1.2%", "1.2 to 0.21%")]
+    assert float(rows[0][3].rstrip("%")) <= 5
 
 
 # ---- group names and bounds, against the grids that make the runs

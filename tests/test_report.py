@@ -177,9 +177,13 @@ def test_what_the_text_says_in_words_of_pruning_before_training_is_so():
     assert max(last for _, last in ends.values()) < 0.14
     assert max(ends[init][0] for init in ends if "uniform" in init) < 0.14
     assert "at 0.21% with every scheme, and with uniform weights from 0.4% on" in text
-    without = {row[0]: (int(row[3]), int(row[4])) for row in tables.paths(groups)[2]}
-    assert 2 * without["SNIP, layer by layer"][0] > without["SNIP, layer by layer"][1]  # "in most runs"
-    assert without["GraSP, global"][0] == 0                                             # "and in none"
+    paths = {tuple(row[:2]): (float(row[3].split()[0]), int(row[4]), int(row[5]))
+             for row in tables.paths(groups)[2]}
+    for kind in ("the others", "shape_sign"):
+        _, starved, runs = paths["SNIP, layer by layer", kind]
+        assert 2 * starved > runs and paths["GraSP, global", kind][1] == 0      # "in most", "and in none"
+    assert paths["SynFlow, global", "shape_sign"][1:] == (5, 5) and "all five runs of signs" in text
+    assert paths["SynFlow, global", "the others"][0] > 99 and not paths["SynFlow, global", "the others"][1]
     layerwise = [sum(map(len, groups[f"mnist-fc-{name}{tables.HALF}"].values()))
                  for name in ("synflow", "grasp")]
     assert layerwise == [5, 1] and "Five layer-wise runs of SynFlow and one of GraSP" in text
@@ -280,8 +284,23 @@ def test_what_the_text_says_in_words_of_the_four_schemes_on_mnist_is_so():
     for what, more in zip(list(tables.SURVIVAL)[:3], (1, 1, -1)):       # "the first two are higher" at 1.2%
         rows = {row[2]: row[7] for row in tables.survival(groups)[2] if row[:2] == [STUDY, what]}
         assert (sign(rows["7"]), sign(rows["1.2"])) == (-1, more)
+    auroc = {row[2]: [float(cell.split()[0]) for cell in row[3:7]] for row in tables.survival(groups)[2]
+             if row[:2] == [STUDY, "AUROC of initial size in fc1"]}
+    assert [value > 0.5 for value in auroc["7"]] == [True, False, True, False]
+    assert all(0.46 < value < 0.5 for value in auroc["1.2"])            # "a little below one half"
     for row in tables.calibrations(groups)[2]:              # "within two standard errors"
-        assert abs(float(row[2].rstrip("%")) - 5) < 2 * 100 * math.sqrt(0.05 * 0.95 / 2000)
+        assert abs(float(row[3].rstrip("%")) - 5) < 2 * 100 * math.sqrt(0.05 * 0.95 / 2000)
+    lines = [row for row in tables.limits(groups)[2] if row[0] == STUDY]
+    assert sum(int(row[4].split()[0]) for row in lines) > 40            # "most of the runs" of 80
+    rows = {tuple(row[1:3]): row[7:9] for row in tables.endpoints(groups)[2] if row[0] == STUDY}
+    for part in ("100 to 1.2%", "1.2 to 0.21%"):            # "the same within 0.005 points"
+        for stop, end in zip(rows[part, "early stop"], rows[part, "level's end"]):
+            assert abs(float(stop.split()[0]) - float(end.split()[0])) <= 0.005
+    for row in tables.retained(groups)[2]:                  # "neither p is below 0.05", "no contrast keeps"
+        assert float(row[8]) > 0.05
+    same = {row[1].split(":")[0]: float(row[7].split()[0]) for row in tables.contrasts(groups)[2]
+            if row[0] == STUDY and row[2] == "100 to 1.2%"}
+    assert max(same.values()) < 0.05                        # "within a tenth", "so is the interaction"
 
 
 def test_what_the_text_says_of_how_far_the_runs_are_is_so():
