@@ -239,12 +239,6 @@ def dark(x):
     return x.flatten(1).amin(0) == x.flatten(1).amax(0)
 
 
-def early_stop(curves):
-    """The step of the first minimum of val_loss, NaN if there is none."""
-    found = [(loss, step) for loss, step in zip(curves["val_loss"], curves["step"]) if loss is not None]
-    return min(found, default=(0, math.nan))[1]
-
-
 def plain(x):
     """Nested dicts of tensors and numbers as JSON has them; what is not finite is None."""
     if isinstance(x, dict):
@@ -253,7 +247,7 @@ def plain(x):
     return x if math.isfinite(x) else None
 
 
-def record(w0, candidates, trained, masks, start, data, curves):
+def record(w0, candidates, trained, masks, start, data):
     """A level's diagnostics; `start` is its network before training, masked, on the device of `data`."""
     x, (first, *_, last) = data.x_train, masks
     masks = {name: mask.to(x.device) for name, mask in masks.items()}
@@ -266,7 +260,7 @@ def record(w0, candidates, trained, masks, start, data, curves):
                         "no_way_in": (count.sum(1) == 0).sum(),
                         "no_way_out": math.nan if following is None else (following.sum(0) == 0).sum()}
     fed = masks[first].sum(0)  # by a pixel, if the first layer is a Linear
-    return plain({"layers": layers, "early_stop": early_stop(curves),
+    return plain({"layers": layers,
                   "effective_density": on_paths(counts) / sum(mask.numel() for mask in masks.values()),
                   "least_class_inputs": masks[last].sum(1).min(),
                   "dark_share": fed[dark(x)].sum() / fed.sum() if fed.dim() == 1 else math.nan,

@@ -256,7 +256,7 @@ def draw(group, folder):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", default="runs", help="folder of runs")
     parser.add_argument("--figures", default="figures", help="folder to write to")
     parser.add_argument("--data-dir", default=os.environ.get("DATA_DIR", "data"), help="folder of <name>.npz")

@@ -24,7 +24,7 @@ import train
 SCOPES = ("layer", "global")
 IMAGES = 10   # of each class, for SNIP and GraSP: as Wang et al. do, and in sum Lee et al.'s batch of 100
 COOL = 200    # GraSP divides the logits by this, in its authors' code
-SHARED = ("net", "data", "seed", "rate_conv", "rate_fc", "rate_out")  # with a run that masks are from
+SHARED = ("net", "data_crc32", "seed", "rate_conv", "rate_fc", "rate_out")  # with a run that masks are from
 STRETCH = 10  # the most that `rescaled` multiplies a unit's weights by
 
 
@@ -309,7 +309,7 @@ def open_donor(args, config):
     if len(donor["levels"]) <= args.levels:
         raise SystemExit(f"{folder} has no masks for {args.levels} levels: run it first, to as many levels")
     if any(donor["config"][key] != config[key] for key in SHARED):
-        raise SystemExit(f"{folder} is of another net, data set, seed or rate: name one that shares them")
+        raise SystemExit(f"{folder} is of another net, data file, seed or rate: name one that shares them")
     for level in range(args.levels + 1):
         train.load(folder / f"level_{level:02d}.pt")
     return folder
@@ -350,6 +350,7 @@ def iterate(args, data, folder, config, metrics, bar):
     start, underway = train.first_step(config), folder / "underway.pt"
     train.begin(folder, metrics)
     if not readable(folder / "init.pt", drawn):
+        bar.total += start
         walked, _ = train.from_state(config, data, drawn, train.ones(drawn), 0, 0, start, bar, underway)
         train.save(folder / "init.pt", walked)
     init = train.load(folder / "init.pt")
@@ -359,6 +360,8 @@ def iterate(args, data, folder, config, metrics, bar):
         metrics["levels"].pop()
     if len(metrics["levels"]) < finished:
         left = len(metrics["levels"])
+        metrics["provenance"] = [row for row in metrics["provenance"] if row["level"] < left]
+        train.note(metrics, train.provenance(args, data))
         print(f"{folder} lacks a checkpoint: it goes on from level {left} of {finished - 1}", file=sys.stderr)
     for level in range(len(metrics["levels"]), args.levels + 1):
         masks, candidates, scored = choose(config, data, folder, donor, init, level)
@@ -375,7 +378,9 @@ def run_name(text):
 
 
 def rewind(text):
-    return text if text in REWINDS else train.number(int, 0)(text)
+    if text in REWINDS or text.isdecimal():
+        return text if text in REWINDS else train.number(int, 0)(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is neither a step nor one of {', '.join(REWINDS)}")
 
 
 def add_args(parser):
@@ -391,7 +396,7 @@ def add_args(parser):
     parser.list("--rewind", {"0": "the initial values", "K": "the values of step K"} | {
         name: row.__doc__.splitlines()[0] for name, row in REWINDS.items()})
     parser.list("--control", {name: row.text for name, row in list(CONTROLS.items())[1:]})
-    add("--levels", type=train.number(int, 0, 99), help="rounds of pruning; more extend a finished run")
+    add("--levels", type=train.number(int, 0, 99), help="rounds (the preset's); more extend a finished run")
     for kind in ("conv", "fc", "out"):
         add(f"--rate-{kind}", type=rate, help=f"share of {kind} weights pruned a round (the paper's)")
     add("--todo", action="store_true", help="print what is not finished, a line a run, and do nothing")
@@ -420,9 +425,9 @@ def main():
         return
     if not todo:
         return
+    data = train.open_data(args, todo)
     for _, config in todo:
         open_donor(args, config)  # before anything is written
-    data = train.open_data(args)
     masks = train.ones(train.initial(todo[0][1], data)[0])
     if min(survivors(masks, todo[0][1], args.levels).values()) == 0:
         raise SystemExit(f"--levels {args.levels} leaves a layer without weights: choose fewer")

@@ -109,6 +109,9 @@ todo() {
     done
 }
 
+if [ $# -gt 1 ] && { [ "$1" != list ] || [ $# -gt 2 ]; }; then
+    echo "run_all.sh: one grid at a time" >&2; exit 2
+fi
 if [ "${1:-}" = report ]; then
     $PYTHON report/figures.py
     exec $PYTHON report/build.py
@@ -128,9 +131,10 @@ lines=$(todo "$grid" 2> >(sed '/ is finished$/d' >&2))
 left=$(printf '%s' "$lines" | grep -c . || true)
 echo "grid $grid: $((all - left)) of $all runs are finished, $left to do, $JOBS at a time"
 failed=0
-# BAR: each process draws its progress bar on a line of its own; 75: the run is in another process's hands
+# SLOT: each process draws its progress bar on a line of its own; 75: the run is in another process's hands
 printf '%s' "$lines" |
-    xargs -r -d '\n' -P "$JOBS" --process-slot-var=BAR -I{} sh -c '{} || [ $? -eq 75 ] || exit 1' || failed=1
+    xargs -r -d '\n' -P "$JOBS" --process-slot-var=RUN_ALL_SLOT -I{} \
+        sh -c '{} || [ $? -eq 75 ] || exit 1' || failed=1
 if grep -qs '"kept"' runs/*/metrics.json; then  # no level is there while others do every first one
     flock runs/lock $PYTHON plot.py  # the last of several grids to draw has them all
 fi

@@ -44,8 +44,12 @@ def write(path, content):
     """Write `content` (bytes) so that `path` holds all of it or is as it was."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    partial.write_bytes(content)
-    os.replace(partial, path)
+    try:
+        partial.write_bytes(content)
+        os.replace(partial, path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def written(run):
@@ -74,8 +78,7 @@ def back(runs, root):
 def read_one(path):
     try:
         run = json.loads(bz2.decompress(path.read_bytes()) if path.suffix == ".bz2" else path.read_text())
-        crc32 = run.pop("crc32", None)      # as train.save wrote it
-        if crc32 not in (None, zlib.crc32(json.dumps(run).encode())):
+        if run.pop("crc32", None) != zlib.crc32(json.dumps(run).encode()):      # as train.save wrote it
             raise ValueError("checksum")
         absent = {key for key in NEEDED["run"] if key not in run}
         absent = absent or {key for key in NEEDED["config"] if key not in run["config"]}
@@ -105,11 +108,10 @@ def groups(runs):
 
 
 def mixed(runs):
-    """{what: {value: number of runs}} of commit, precision and preset, where the runs differ in it."""
+    """{what: {value: number of runs}} of commit and data file's checksum, where the runs differ in it."""
     found = {"commits": Counter("+".join(dict.fromkeys(row["commit"] for row in run["provenance"]))
-                                for run in runs)}
-    for key in ("precision", "preset"):
-        found[f"{key}s"] = Counter(run["config"].get(key) for run in runs)
+                                for run in runs),
+             "data files": Counter(run["config"].get("data_crc32") for run in runs)}
     return {what: dict(values) for what, values in found.items() if len(values) > 1}
 
 
@@ -462,8 +464,9 @@ def calibration(values, repeats=2000):
 def main():
     parser = argparse.ArgumentParser(description="Print the verdict tables of the study as Markdown.")
     parser.add_argument("runs", help="folder of runs")
-    parser.add_argument("--keep", metavar="RUNS", help="first copy the metrics of the runs in RUNS there")
-    parser.add_argument("--back", metavar="RUNS", help="only write them back to RUNS, where a run is not yet")
+    either = parser.add_mutually_exclusive_group()
+    either.add_argument("--keep", metavar="RUNS", help="first copy the metrics of the runs in RUNS there")
+    either.add_argument("--back", metavar="RUNS", help="only write them back to RUNS, where a run is not yet")
     args = parser.parse_args()
     try:
         if args.back:

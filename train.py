@@ -73,7 +73,7 @@ def number(kind, low, high=math.inf):
     """An argparse type: a `kind` (int or float) in [low, high]."""
     def convert(text):
         value = kind(text)
-        if not (low <= value <= high and math.isfinite(value)):
+        if not low <= value <= high or value == math.inf:
             raise argparse.ArgumentTypeError(f"{text} is not in [{low}, {high}]")
         return value
     convert.__name__ = kind.__name__  # argparse names it where the text is no number at all
@@ -88,12 +88,13 @@ def add_args(parser):
         help="one or more of those below, with a gain if wanted: xavier_normal@0.5")
     parser.list("--init", {name: f"{row.about} ({row.reference})" for name, row in inits.INITS.items()})
     add("--seed", nargs="+", type=number(int, 0), default=[0], help="one or more; fixes draws and batches")
-    add("--preset", default="study", choices=PRESETS, help="a level's epochs: " + ", ".join(
-        f"{name} {row['epochs'] or 'as many as in the paper'}" for name, row in PRESETS.items()))
+    add("--preset", default="study", choices=PRESETS, help="epochs a level, rounds, looks: " + ", ".join(
+        f"{name} {row['epochs'] or 'the paper'}, {row['levels']}, {row['looks']}"
+        for name, row in PRESETS.items()))
     add("--data", choices=datasets.DATASETS, help="mnist for fc, cifar10 for conv nets; glyphs is a stand-in")
-    budget.add_argument("--epochs", type=number(int, 1), help="epochs a level")
+    budget.add_argument("--epochs", type=number(int, 1), help="epochs a level (preset's)")
     budget.add_argument("--steps", type=number(int, 1), help="iterations a level, instead of epochs")
-    add("--looks", type=number(int, 1), help="evaluations an epoch on validation and test images")
+    add("--looks", type=number(int, 1), help="evaluations an epoch on validation and test images (preset's)")
     add("--batch", type=number(int, 1), help="images a step (60)")
     add("--lr", type=number(float, 0), help="Adam's learning rate (the paper's for the net)")
     add("--input", choices=datasets.SCALINGS, help="pixels of mean 0 and std 1, or in [0, 1]")
@@ -277,15 +278,18 @@ def unfinished(args, pruner, levels):
     return todo
 
 
-def open_data(args):
-    """The data set of `args`, on its device."""
-    data = datasets.load(args.data, args.data_dir, args.device, args.input or "standard",
+def open_data(args, todo):
+    """The data set of the runs `todo`, on the device of `args`; its checksum goes into their configs."""
+    _, config = todo[0]
+    data = datasets.load(args.data, args.data_dir, args.device, config["input"],
                          colour=models.PAPER[args.net]["shape"][0] == 3)
-    batch, side = args.batch or models.BATCH, min(data.x_train.shape[2:])
+    batch, side = config["batch"], min(data.x_train.shape[2:])
     if batch > len(data.x_train):
         raise SystemExit(f"--batch {batch} is above the {len(data.x_train)} training images: take less")
     if side < models.least_side(args.net):
         raise SystemExit(f"images {side} pixels wide are too small for {args.net}: choose another --net")
+    for _, config in todo:
+        config["data_crc32"] = data.crc32
     return data
 
 
@@ -296,7 +300,6 @@ def open_run(args, folder, config, data, levels):
     if steps <= 0:
         raise SystemExit(f"--rewind {config['rewind']} leaves nothing to train of a level's "
                          f"{budget(config, data)} steps: choose an earlier step")
-    config["data_crc32"] = data.crc32
     check(folder, config)
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "lock", "w") as lock:
@@ -310,7 +313,7 @@ def open_run(args, folder, config, data, levels):
         note(metrics, provenance(args, data))
         done = steps * len(metrics["levels"])
         with tqdm(desc=folder.name, total=steps * (levels + 1), initial=done, unit="step", smoothing=0,
-                  dynamic_ncols=True, position=int(os.environ.get("BAR", 0)),
+                  dynamic_ncols=True, position=int(os.environ.get("RUN_ALL_SLOT", 0)),
                   disable=not (sys.stderr and sys.stderr.isatty())) as bar:
             yield metrics, bar
 
@@ -322,12 +325,14 @@ def begin(folder, metrics):
 
 
 def each_run(args, todo, data, levels, work):
-    """Do work(folder, config, metrics, bar) in every open_run of `todo`; leave the busy ones and say so."""
+    """Do work(folder, config, metrics, bar) in every open_run of `todo` that nobody has finished since; leave
+    the busy ones and say so."""
     code = 0
     for folder, config in todo:
         try:
             with open_run(args, folder, config, data, levels) as (metrics, bar):
-                work(folder, config, metrics, bar)
+                if len(metrics["levels"]) <= levels:
+                    work(folder, config, metrics, bar)
         except Busy as busy:
             print(busy, file=sys.stderr)
             code = BUSY
@@ -507,7 +512,7 @@ def from_state(config, data, state, masks, level, start, stop, bar, path=None):
 def run_level(args, config, data, folder, metrics, state, masks, diagnose, bar):
     """Train the next level of a run from `state` under `masks`; once metrics.json has it, it counts.
 
-    diagnose(trained state, masks, network at the start, data, curves) is what its record says beyond curves.
+    diagnose(trained state, masks, network at the start, data) is what its record says beyond curves.
     """
     level, started = len(metrics["levels"]), time.perf_counter()
     kept = {name: int(mask.sum()) for name, mask in masks.items()}
@@ -522,14 +527,14 @@ def run_level(args, config, data, folder, metrics, state, masks, diagnose, bar):
               "diverged": None in curves["train_loss"] + curves["val_loss"],
               # surviving weights at each input of the first layer
               "inputs": next(iter(masks.values())).flatten(1).sum(0).tolist(),
-              "diagnostics": diagnose(state, masks, network, data, curves),
+              "diagnostics": diagnose(state, masks, network, data),
               "seconds": time.perf_counter() - started}  # of a level that was picked up, since then
     save(folder / f"level_{level:02d}.pt", {"state": state, "masks": masks, "correct": correct})
+    if args.tensorboard:
+        tensorboard(folder, record)
     metrics["levels"].append(record)
     save(folder / "metrics.json", metrics)
     path.unlink(missing_ok=True)
-    if args.tensorboard:
-        tensorboard(folder, record)
     if bar.disable:
         print(f"{folder.name}  level {level}  {percent}  val {record['val_acc'][-1]:.2%}"
               f"  test {record['test_acc'][-1]:.2%}  {record['seconds']:.1f} s", file=sys.stderr, flush=True)
@@ -578,7 +583,9 @@ def main():
     add_args(parser)
     args = parse(parser)
     todo = unfinished(args, "none", levels=0)
-    data = open_data(args) if todo else None
+    if not todo:
+        return
+    data = open_data(args, todo)
 
     def work(folder, config, metrics, bar):
         state, metrics["init"] = initial(config, data)

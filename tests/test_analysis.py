@@ -1,5 +1,6 @@
 """The study's numbers on made-up curves with known answers: python -m pytest tests/test_analysis.py"""
 import bz2
+import errno
 import functools
 import itertools
 import json
@@ -531,8 +532,7 @@ def one_run(folder, seed=0, **config):
     run = made("xavier_normal@0.5", seed, [97.0, None, 95.5], levels=3)
     run["config"].update(config)
     (folder / run["name"]).mkdir(parents=True)
-    written = {key: value for key, value in run.items() if key != "name"}
-    (folder / run["name"] / "metrics.json").write_text(json.dumps(written))
+    (folder / run["name"] / "metrics.json").write_bytes(stats.written(run))
     return run
 
 
@@ -560,9 +560,8 @@ def test_equal_metrics_give_equal_bytes(tmp_path, monkeypatch):
     stats.keep(tmp_path / "runs", tmp_path / "results")
     stats.keep(tmp_path / "runs", tmp_path / "other")
     assert path.read_bytes() == before == (tmp_path / "other" / path.name).read_bytes()
-    metrics = json.loads(bz2.decompress(before))
-    assert metrics.pop("crc32") and metrics == json.loads(source.read_text())
-    source.write_text(source.read_text().replace("0.97", "0.98"))
+    assert bz2.decompress(before) == source.read_bytes()
+    train.save(source, json.loads(json.dumps(train.load(source)).replace("0.97", "0.98")))
     stats.keep(tmp_path / "runs", tmp_path / "results")
     assert path.read_bytes() != before and len(list((tmp_path / "results").iterdir())) == 1
 
@@ -596,18 +595,37 @@ def test_a_damaged_run_is_not_kept(tmp_path):
     assert stats.read(tmp_path / "results") == [run]
 
 
+def test_a_run_without_its_checksum_is_not_read(tmp_path):
+    path = tmp_path / one_run(tmp_path)["name"] / "metrics.json"
+    path.write_text(path.read_text().replace('"crc32"', '"crc33"'))
+    with pytest.raises(SystemExit, match=r"is not a run's metrics \(checksum\).*run it again.$"):
+        stats.read(tmp_path)
+
+
+def test_what_cannot_be_written_leaves_nothing_behind(tmp_path, monkeypatch):
+    one_run(tmp_path / "runs")
+    (tmp_path / "results").mkdir()
+
+    def full(*paths):
+        raise OSError(errno.ENOSPC, "full")
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError):
+        stats.keep(tmp_path / "runs", tmp_path / "results")
+    assert not list((tmp_path / "results").iterdir())
+
+
 def test_a_shorter_run_replaces_no_longer_one(tmp_path):
     run = one_run(tmp_path / "runs")
     stats.keep(tmp_path / "runs", tmp_path / "results")
     path = tmp_path / "runs" / run["name"] / "metrics.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "levels": run["levels"][:1]}))
+    train.save(path, {**train.load(path), "levels": run["levels"][:1]})
     stats.keep(tmp_path / "runs", tmp_path / "results")
     assert stats.read(tmp_path / "results") == [run]
 
 
 def test_a_run_without_a_level_is_not_kept(tmp_path):
     run, begun = one_run(tmp_path / "runs"), one_run(tmp_path / "runs", seed=3)
-    (tmp_path / "runs" / begun["name"] / "metrics.json").write_text(json.dumps({**begun, "levels": []}))
+    (tmp_path / "runs" / begun["name"] / "metrics.json").write_bytes(stats.written({**begun, "levels": []}))
     stats.keep(tmp_path / "runs", tmp_path / "results")
     assert stats.read(tmp_path / "results") == [run]
 
@@ -646,8 +664,8 @@ def test_mixed_counts_what_differs():
     assert stats.mixed(runs) == {} == stats.mixed([])
     runs[1]["provenance"] = [{"commit": "a"}, {"commit": "b"}, {"commit": "a"}]
     runs[2]["provenance"] = [{"commit": "b"}]
-    runs[3]["config"] = {**runs[3]["config"], "precision": "bf16", "preset": None}
-    assert stats.mixed(runs) == {"commits": {"a": 2, "a+b": 1, "b": 1}, "precisions": {None: 3, "bf16": 1}}
+    runs[3]["config"] = {**runs[3]["config"], "data_crc32": 7}
+    assert stats.mixed(runs) == {"commits": {"a": 2, "a+b": 1, "b": 1}, "data files": {None: 3, 7: 1}}
 
 
 # ---- the screen and its finalists

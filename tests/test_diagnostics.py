@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from torch import nn
 
 import models
-import stats
 
 NORMAL = statistics.NormalDist()
 
@@ -356,13 +355,6 @@ def test_dark_inputs_by_loops():
     assert models.dark(other).all() and not models.dark(x).all() and models.dark(x).any()
 
 
-@pytest.mark.parametrize("losses", [[3.0, 1.0, 2.0], [2.0, 1.0, 1.0], [None, 4.0, None], [None, None], []])
-def test_early_stop_is_that_of_the_figures(losses):
-    curves = {"val_loss": losses, "step": [10 * i + 10 for i in range(len(losses))]}
-    expected = stats.early_step(curves)
-    assert value(models.early_stop(curves)) == (None if math.isnan(expected) else expected)
-
-
 def level(net, shape, candidates_density, density):
     """The arguments of `record` for a made-up level, all masks ones if density is 1."""
     torch.manual_seed(8)
@@ -378,14 +370,14 @@ def level(net, shape, candidates_density, density):
     x = torch.randn(40, *shape, generator=g)
     x[:, :, 0] = 0.5
     data = SimpleNamespace(x_train=x, y_train=torch.arange(40) % 10)
-    return w0, candidates, trained, masks, model, data, {"val_loss": [2.0, 1.0, None], "step": [5, 10, 15]}
+    return w0, candidates, trained, masks, model, data
 
 
 @pytest.mark.parametrize("net, shape", [("fc", (1, 6, 6)), ("conv2", (3, 4, 4))])
 def test_record_of_a_level(net, shape):
-    w0, candidates, trained, masks, model, data, curves = level(net, shape, 0.3, 0.05)
+    w0, candidates, trained, masks, model, data = level(net, shape, 0.3, 0.05)
     masks["out"][3] = False
-    found = models.record(w0, candidates, trained, masks, model, data, curves)
+    found = models.record(w0, candidates, trained, masks, model, data)
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     names = list(masks)
     for name, after in zip(names, [*names[1:], None]):
@@ -408,12 +400,12 @@ def test_record_of_a_level(net, shape):
     first = masks["fc1"]
     assert found["dark_share"] == (pytest.approx(int(first[:, :6].sum()) / int(first.sum()))
                                    if net == "fc" else None)
-    assert found["early_stop"] == 10 and list(found["signal"]) == names[:-1]
+    assert list(found["signal"]) == names[:-1]
 
 
 def test_record_of_level_0():
-    w0, _, trained, masks, model, data, curves = level("fc", (1, 6, 6), 1.0, 1.0)
-    found = models.record(w0, None, trained, masks, model, data, curves)
+    w0, _, trained, masks, model, data = level("fc", (1, 6, 6), 1.0, 1.0)
+    found = models.record(w0, None, trained, masks, model, data)
     for row in found["layers"].values():
         assert {key for key in row if row[key] is None} - {"no_way_out"} == {"auroc", "eps", "fan_in_spread"}
         assert row["density"] == row["retained_energy"] == 1 and row["no_way_in"] == 0
@@ -422,10 +414,10 @@ def test_record_of_level_0():
 
 def test_record_of_magnitude_at_initialization():
     """|w0| decides alone, so every index says so."""
-    w0, _, trained, masks, model, data, curves = level("fc", (1, 6, 6), 1.0, 1.0)
+    w0, _, trained, masks, model, data = level("fc", (1, 6, 6), 1.0, 1.0)
     ones = masks
     masks = {name: w0[f"{name}.weight"].abs() > w0[f"{name}.weight"].abs().median() for name in ones}
-    found = models.record(w0, ones, w0, masks, model, data, curves)
+    found = models.record(w0, ones, w0, masks, model, data)
     for row in found["layers"].values():
         assert row["auroc"] == 1 and row["eps"] == pytest.approx(1) and row["spearman"] == pytest.approx(1)
         assert row["sign_agreement"] == 1 and row["rms_move"] == 0 and row["rho"] is None

@@ -46,7 +46,7 @@ WRONG = {  # flags: (exit code, what the one sentence says)
     "--epochs 1 --steps 5": (2, "not allowed with"),
     "--rate-fc 1.5": (2, "1.5 is not in [0, 1]"),
     "--lr nan": (2, "nan is not in"),
-    "--rewind soon": (2, "--rewind"),
+    "--rewind soon": (2, "neither a step nor one of none, signs, rescaled"),
     "--rewind 9000 --steps 50": (1, "--rewind 9000"),
     "--levels 60": (1, "--levels"),
     "--device cuda:77": (2, "no device cuda:77"),
@@ -61,6 +61,7 @@ WRONG = {  # flags: (exit code, what the one sentence says)
     "--rate-conv 0.1": (2, "leave out --rate-conv"),
     "--batch 100000": (1, "--batch"),
     "--seed -3": (2, "-3 is not in"),
+    f"--seed 1{400 * '0'}": (1, "File name too long"),
     "--data-dir nowhere --data cifar10": (1, "cifar10"),
     "--out file": (1, "file"),
 }
@@ -165,6 +166,9 @@ def test_the_grid_as_lines(tmp_path):
     assert everything[:80] == lines and len(everything) == len(set(everything))
     done = bash(tmp_path, "list", "fcc")
     assert done.returncode != 0 and "no grid fcc" in done.stderr
+    for words in (("fc", "conv"), ("list", "fc", "conv"), ("report", "fc")):
+        done = bash(tmp_path, *words)
+        assert done.returncode == 2 and "one grid at a time" in done.stderr and not done.stdout
 
 
 def test_a_slurm_array_runs_its_own_line(tmp_path):

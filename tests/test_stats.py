@@ -78,7 +78,7 @@ def fake(root, data="mnist", net="fc", init="xavier_normal", pruner="magnitude",
                       for number in range(levels)]}
     folder = root / f"{data}-{net}-{init}-{pruner}{extras}-s{seed}"
     folder.mkdir(parents=True)
-    (folder / "metrics.json").write_text(json.dumps(run))
+    (folder / "metrics.json").write_bytes(stats.written(run))
     return run
 
 
@@ -214,7 +214,7 @@ def test_a_level_without_a_key_and_a_renamed_folder_are_named(tmp_path):
     run = fake(tmp_path, levels=2)
     path = tmp_path / "mnist-fc-xavier_normal-magnitude-s0"
     del run["levels"][1]["inputs"]
-    (path / "metrics.json").write_text(json.dumps(run))
+    (path / "metrics.json").write_bytes(stats.written(run))
     with pytest.raises(SystemExit, match="lacks inputs"):
         stats.read(tmp_path)
     fake(tmp_path / "other", levels=1)
