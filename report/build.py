@@ -228,7 +228,7 @@ def before(groups):
 
 
 def dark(groups):
-    """{dark.<study>.<contrast>.<number of what is counted>}, lit.<number of the range>, and
+    """{dark.<study>.<contrast>.<number of what is counted>}, lit.<row>, .plain and .without, and
     signs.<seeds>.<dense, area>."""
     found, places = {}, Counter()
     for name, label, _, _, *rest in tables.dark(groups)[2]:
@@ -238,8 +238,9 @@ def dark(groups):
     for what, dense, area, p, n in tables.signs(groups)[2]:
         found[f"signs.{slug(what)}.dense"] = f"{dense} points (n = {n})"
         found[f"signs.{slug(what)}.area"] = f"{area} points (n = {n}, sign-flip p {p})"
-    for place, row in enumerate(tables.lit(groups)[2], 1):
-        found[f"lit.{place}"] = tested(*row[2:])
+    for place, (_, _, plain, without, *rest) in enumerate(tables.lit(groups)[2], 1):
+        found[f"lit.{place}"] = tested(*rest)
+        found |= {f"lit.{place}.plain": f"{plain}", f"lit.{place}.without": f"{without}"}
     return found
 
 

@@ -295,11 +295,8 @@ def dark(groups):
     for number, (name, study, schemes, _) in enumerate(found):
         lit, images = tables.lights(study)
         rare = lit < tables.RARE * images
-
-        def share(level):
-            return np.array(level["inputs"])[rare].sum() / sum(level["inputs"])
         for init in filter(schemes.get, stats.STANDARD):
-            density, values = stats.matrix(schemes[init], share)
+            density, values = stats.matrix(schemes[init], tables.share_on(rare))
             line(axes[2 * number], density, 100 * values, label=init, ms=4, **STYLES[init])
         density_axis(axes[2 * number], density, "% of fc1's survivors")
         axes[2 * number].set_title(f"{name}: on rarely lit pixels ({rare.sum()})")

@@ -595,6 +595,16 @@ def seeing(inputs):
     return share
 
 
+def share_on(inputs):
+    """The share of a level's first-layer weights on inputs where `inputs` (inputs,) is true; NaN for a level
+    of other inputs."""
+    def share(level):
+        if len(level["inputs"]) != len(inputs):
+            return NAN
+        return np.array(level["inputs"])[np.asarray(inputs)].sum() / sum(level["inputs"])
+    return share
+
+
 def tails(runs, pair, share):
     """{seed: area} of test accuracy against the log of `share` of a level, between the densities `pair`."""
     found = {}
@@ -643,15 +653,28 @@ def dark(groups):
 
 def lit(groups):
     rows, study = [], STUDIES["LeNet-300-100, MNIST"]
-    for pair in itertools.pairwise(study.bounds):
-        d = paired(by_scheme(later(groups, study.group), pair), LIT)
+    pixels, images = lights(study)
+    rare, schemes, (upper, tail) = pixels < RARE * images, later(groups, study.group), list(
+        itertools.pairwise(study.bounds))
+    for what, where, found in (
+            ("area", span(upper), by_scheme(schemes, upper)),
+            ("area: the test", span(tail), by_scheme(schemes, tail)),
+            ("area, by weights on other pixels", span(tail), {
+                init: tails(runs, tail, seeing(~rare)) for init, runs in schemes.items()}),
+            ("% of fc1's survivors on these pixels", f"at {100 * tail[0]:g}%", {
+                init: at_density(runs, tail[0], share_on(rare)) for init, runs in schemes.items()})):
+        d = paired(found, LIT)
         if len(d) > 1:
+            means = [spread(paired(found, {init: abs(LIT[init]) for init in half})) for half in
+                     (list(LIT)[:2], list(LIT)[2:])]
             same = f"{p_text(equivalence(d, study.margin))} (+-{study.margin:g})"
-            rows.append(["lit less plain", span(pair), str(len(d)), signed(d), p_text(sign_flip(d)), same])
-    return ("Normal schemes with nothing on rarely lit pixels at the start, less the plain ones, on further "
-            "seeds. The test is that of the sparse end at 20 seeds; fewer are a look before the end.",
-            ["contrast", "densities", "n", "difference, points [95%]", "sign-flip p",
-             "equivalence p (margin)"], rows)
+            rows.append([what, where, *means, str(len(d)), signed(d), p_text(sign_flip(d)),
+                         same if what.startswith("area") else ""])
+    return ("Normal schemes with nothing on rarely lit pixels at the start against the plain ones, mean (sd) "
+            "of Xavier's and Kaiming's, on seeds that no scheme had been run on. The test is that of the "
+            "sparse end at 20 seeds; the other rows are exploratory.",
+            ["what", "densities", "plain", "nothing there", "n", "the second less the first [95%]",
+             "sign-flip p", "equivalence p (margin)"], rows)
 
 
 def signs(groups):

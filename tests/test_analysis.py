@@ -867,9 +867,10 @@ def test_lit_schemes_against_the_plain_ones_of_later_seeds():
         runs += [made(init, seed, 90 + points + seed / 100 * init.endswith("lit")) for seed in range(30, 38)]
         runs += [made(init, seed, 50.0) for seed in range(20, 22) if init.endswith("lit")]
     rows = tables.lit(stats.groups(runs))[2]
-    assert [row[1:3] for row in rows] == [["100 to 1.2%", "8"], ["1.2 to 0.21%", "8"]]
+    assert [[row[1], row[4]] for row in rows] == [["100 to 1.2%", "8"], ["1.2 to 0.21%", "8"]]
     gap = 0.6 + sum(range(30, 38)) / 800
-    assert all(row[3].startswith(f"{gap:+.3f} [") and row[4] == tables.p_text(2 / 2 ** 8) for row in rows)
+    assert all(row[5].startswith(f"{gap:+.3f} [") and row[6] == tables.p_text(2 / 2 ** 8) for row in rows)
+    assert all(row[2].startswith("90.50 (") and row[3].startswith(f"{90.5 + gap:.2f} (") for row in rows)
     assert tables.contrasts(stats.groups(runs)) == before
 
 

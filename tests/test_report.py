@@ -306,10 +306,13 @@ def test_what_the_text_says_in_words_of_the_four_schemes_on_mnist_is_so():
 def test_what_the_text_says_of_how_far_the_runs_are_is_so():
     groups = stats.groups(stats.read(ROOT / "results"))
     text = (ROOT / "report" / "text.md").read_text().replace("\n", " ")
-    done = {row[2] for row in tables.lit(groups)[2]}
-    assert done == {"10"} and "are half done: 10 of the 20 seeds" in text
-    whole = [run for init in tables.LIT for run in tables.later(groups, tables.FULL).get(init, [])]
-    assert len(whole) == 80 - 20 and "for which the test waits | 20 runs" in text
+    rows = tables.lit(groups)[2]
+    assert {row[4] for row in rows} == {"20"} and "on 20 further seeds" in text
+    shape, = (float(row[4].split()[0]) for row in tables.contrasts(groups)[2]
+              if row[0] == STUDY and row[1].startswith("shape") and row[2] == rows[1][1])
+    low, high = map(float, re.findall(r"[+-][\d.]+", rows[1][5])[1:])
+    assert float(rows[1][6]) > 0.05 and low < 0 < high < shape          # "none is found", "lies outside"
+    assert sign(rows[2][5]) == -1                                       # "the plain schemes are the better"
 
 
 def test_what_the_text_says_in_words_of_the_screen_is_so():
