@@ -99,7 +99,7 @@ def values(groups):
     for name, what, percent, *_, difference, n in tables.survival(groups)[2]:
         place = list(tables.SURVIVAL).index(what) + 1
         found[f"survival.{SHORT.get(name, name)}.{place}.{percent}"] = f"{difference} (n = {n})"
-    for more in (chosen, explored, before, shadowed, fitted, retained, needed, dark, controlled):
+    for more in (chosen, explored, before, shadowed, fitted, retained, needed, ended, dark, controlled):
         found |= more(groups)
     return found
 
@@ -212,7 +212,14 @@ def needed(groups):
     """{needs.<study>.<contrast>.<own or common>: a ratio}"""
     return {f"needs.{SHORT.get(name, name)}.{slug(label.partition(':')[0])}.{what}":
             f"{ratio} (n = {n}, sign-flip p {p})"
-            for name, label, what, ratio, p, n in tables.needs(groups)[2]}
+            for name, label, what, ratio, p, _, n in tables.needs(groups)[2]}
+
+
+def ended(groups):
+    """{end.<study>.<scale or shape>.<range>: the contrast of areas read at the levels' ends}"""
+    return {f"end.{SHORT.get(name, name)}.{what}.{slug(span)}": f"{cell} points (n = {n})"
+            for name, span, at, *_, scale, shape, n in tables.endpoints(groups)[2] if at == "level's end"
+            for what, cell in (("scale", scale), ("shape", shape)) if cell}
 
 
 def before(groups):

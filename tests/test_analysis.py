@@ -955,7 +955,7 @@ def test_needs_are_ratios_of_the_densities_of_limits():
     runs.append(made("xavier_normal", 16, [98.0] * 9, levels=9))       # it is not at its end yet
     rows = {tuple(row[1:3]): row[3:] for row in tables.needs(stats.groups(runs))[2]}
     assert len(rows) == 4
-    for (label, what), (ratio, p, n) in rows.items():
+    for (label, what), (ratio, p, whole, n) in rows.items():
         signs = (-1, -1, 1, 1) if label == "scale: Kaiming over Xavier" else (-1, 1, -1, 1)
         part = {"own": (0.5,) * 4, "common": (0.75, 0.75, 0.25, 0.25)}[what]
         d = [sum(sign / 2 * math.log(x[last[place, seed]] * (
@@ -965,7 +965,7 @@ def test_needs_are_ratios_of_the_densities_of_limits():
         mean, low, high = map(float, re.findall(r"[\d.]+", ratio))
         assert (mean, low, high) == pytest.approx([math.exp(statistics.mean(d) + side * half)
                                                    for side in (0, -1, 1)], abs=6e-4)
-        assert p == tables.p_text(stats.sign_flip(np.array(d))) and n == "6"
+        assert p == tables.p_text(stats.sign_flip(np.array(d))) and (whole, n) == ("0", "6")
     few = [run for run in runs if run["config"]["seed"] < 15]
     assert tables.needs(stats.groups(few))[2] == []                    # no test of five
 
@@ -973,10 +973,11 @@ def test_needs_are_ratios_of_the_densities_of_limits():
 def test_a_network_below_the_common_line_at_once_needs_all_weights():
     runs = [made(init, seed, 90.0 if (init, seed) == ("xavier_normal", 10) else 98.0)
             for init in stats.STANDARD for seed in range(10, 16)]
-    rows = {tuple(row[1:3]): row[3] for row in tables.needs(stats.groups(runs))[2]}
+    rows = {tuple(row[1:3]): (row[3], row[5]) for row in tables.needs(stats.groups(runs))[2]}
     ratio = math.exp(math.log(densities(29)[-1]) / 2 / 6)
-    assert rows["scale: Kaiming over Xavier", "common"].startswith(f"{ratio:.3f} [")
-    assert rows["scale: Kaiming over Xavier", "own"].startswith("1.000 [1.000, 1.000]")
+    text, whole = rows["scale: Kaiming over Xavier", "common"]
+    assert text.startswith(f"{ratio:.3f} [") and whole == "1"
+    assert rows["scale: Kaiming over Xavier", "own"] == ("1.000 [1.000, 1.000]", "0")
 
 
 def test_a_run_that_diverges_when_dense_and_then_collapses_is_counted():

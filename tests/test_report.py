@@ -296,6 +296,12 @@ def test_what_the_text_says_in_words_of_the_four_schemes_on_mnist_is_so():
     for part in ("100 to 1.2%", "1.2 to 0.21%"):            # "the same within 0.005 points"
         for stop, end in zip(rows[part, "early stop"], rows[part, "level's end"]):
             assert abs(float(stop.split()[0]) - float(end.split()[0])) <= 0.005
+    ended, needs = build.ended(groups), build.needed(groups)
+    assert sign(ended["end.fashion.shape.100-to-1-6"]) == 1             # "reaches beyond the margin"
+    assert float(re.findall(r"[+-][\d.]+", ended["end.fashion.shape.100-to-1-6"])[2]) > 0.1
+    ratio = {name: [float(needs[f"needs.{name}.{what}.own"].split()[0]) for what in ("scale", "shape")]
+             for name in ("mnist", "fashion")}
+    assert ratio["mnist"][0] > 1 > ratio["fashion"][0] and max(ratio["mnist"][1], ratio["fashion"][1]) < 1
     for row in tables.retained(groups)[2]:                  # "neither p is below 0.05", "no contrast keeps"
         assert float(row[8]) > 0.05
     same = {row[1].split(":")[0]: float(row[7].split()[0]) for row in tables.contrasts(groups)[2]
