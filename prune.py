@@ -379,7 +379,7 @@ def run_name(text):
 
 def rewind(text):
     if text in REWINDS or text.isdecimal():
-        return text if text in REWINDS else train.number(int, 0)(text)
+        return int(text) if text.isdecimal() else text
     raise argparse.ArgumentTypeError(f"{text!r} is neither a step nor one of {', '.join(REWINDS)}")
 
 

@@ -247,7 +247,7 @@ def dark(groups):
         found[f"signs.{slug(what)}.area"] = f"{area} points (n = {n}, sign-flip p {p})"
     for place, (_, _, plain, without, *rest) in enumerate(tables.lit(groups)[2], 1):
         found[f"lit.{place}"] = tested(*rest)
-        found |= {f"lit.{place}.plain": f"{plain}", f"lit.{place}.without": f"{without}"}
+        found |= {f"lit.{place}.plain": plain, f"lit.{place}.without": without}
     return found
 
 

@@ -262,13 +262,13 @@ def needs(groups):
     rows = []
     for name, study, schemes, _ in studies(groups):
         for what, least in needed(schemes, study).items():
+            whole = sum(np.isnan(list(found.values())).sum() for found in least.values())
             logs = {init: {seed: np.log(np.nan_to_num(value, nan=1)) for seed, value in found.items()}
                     for init, found in least.items()}
             for label, weights in list(CONTRASTS.items())[:2]:
                 d = paired(logs, weights)
                 if len(d) >= FEWEST:
                     low, high = np.exp(interval(d))
-                    whole = sum(np.isnan(list(found.values())).sum() for found in least.values())
                     rows.append([name, label.replace(" less ", " over "), what, f"{np.exp(d.mean()):.3f} "
                                  f"[{low:.3f}, {high:.3f}]", p_text(sign_flip(d)), str(whole), str(len(d))])
     return ("How many weights are needed to stay within 1 point of the dense network, its own or the "

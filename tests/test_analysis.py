@@ -5,8 +5,8 @@ import functools
 import itertools
 import json
 import math
-import re
 import os
+import re
 import statistics
 import subprocess
 import sys

@@ -281,7 +281,7 @@ def test_what_the_text_says_in_words_of_the_four_schemes_on_mnist_is_so():
         assert len(found) == 6
         for label, word in found.items():
             assert word.startswith("different") == ("kaiming_normal" in label or label in others)
-    for what, more in zip(list(tables.SURVIVAL)[:3], (1, 1, -1)):       # "the first two are higher" at 1.2%
+    for what, more in zip(list(tables.SURVIVAL)[:3], (1, 1, -1)):   # "eps is higher", "the third still lower"
         rows = {row[2]: row[7] for row in tables.survival(groups)[2] if row[:2] == [STUDY, what]}
         assert (sign(rows["7"]), sign(rows["1.2"])) == (-1, more)
     auroc = {row[2]: [float(cell.split()[0]) for cell in row[3:7]] for row in tables.survival(groups)[2]

@@ -205,7 +205,8 @@ def test_table_and_layer_densities_equal_a_plain_count(tmp_path):
 def test_a_bad_file_is_named_in_one_sentence(tmp_path, text):
     fake(tmp_path, levels=1)
     (tmp_path / "bad").mkdir()
-    (tmp_path / "bad" / "metrics.json").write_text(text)
+    content = stats.written(json.loads(text)) if text.startswith("{") and text != "{" else text.encode()
+    (tmp_path / "bad" / "metrics.json").write_bytes(content)
     with pytest.raises(SystemExit, match="bad/metrics.json.*run it again.$"):
         stats.read(tmp_path)
 
