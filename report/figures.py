@@ -79,46 +79,61 @@ def tradeoff(groups):
 
 
 def differences(groups):
-    """Paired differences against Xavier normal at every density, and the planned contrasts as intervals, of
-    studies with two seeds or more."""
+    """Each scheme less Xavier normal at every density, and the planned contrasts."""
+    return compared(groups, "xavier_normal", stats.STANDARD[1:], tables.CONTRASTS, "planned contrasts")
+
+
+def customs(groups):
+    """The finalists, and Xavier uniform, less the best standard scheme of the screen."""
+    finalists, base = tables.finalists(groups)
+    inits = [init for init in (*finalists, "xavier_uniform") if finalists and init != base]
+    return compared(groups, base, inits, {init: {init: 1, base: -1} for init in inits}, f"areas less {base}")
+
+
+def compared(groups, base, inits, contrasts, what):
+    """Paired differences against a scheme at every density, and contrasts as intervals, of studies with two
+    seeds or more of all."""
     found = [row for row in tables.studies(groups)
-             if min(len(row[2].get(init, [])) for init in stats.STANDARD) > 1]
-    if not found:
+             if min(len(row[2].get(init, [])) for init in (base, *inits)) > 1]
+    if not found or not inits:
         return None
     figure, axes = panels(2 * len(found), len(found), 4.5, 3.2)
     for number, (name, study, schemes, bounds) in enumerate(found):
-        for axis, draw_one in zip(axes[number::len(found)], (draw_differences, draw_contrasts)):
-            draw_one(axis, name, study, schemes, bounds)
+        above, below = axes[number::len(found)]
+        draw_differences(above, study, schemes, base, inits)
+        above.set(title=name, ylabel=f"points, less {base}")
+        n = draw_contrasts(below, study, schemes, bounds, contrasts)
+        below.set_title(f"{what}, n = {n}")
     return captioned(figure, "Above: paired differences by seed, mean and 95% t interval at each density, "
                      "nudged sideways. Below: contrasts on the area under accuracy, mean and 95% interval; "
                      "dots: seeds. Grey: the equivalence margin.", axes[0])
 
 
-def draw_differences(axis, name, study, schemes, bounds):
+def draw_differences(axis, study, schemes, base, inits):
     def of(init):
         density, values = stats.matrix(schemes[init], stats.early_test_acc)
         return density, dict(zip((run["config"]["seed"] for run in schemes[init]), 100 * values))
-    density, base = of("xavier_normal")
-    for shift, init in enumerate([init for init in stats.STANDARD[1:] if init in schemes], -1):
-        its, values = of(init)
-        seeds = sorted(set(values) & set(base))
-        length = min(len(its), len(density))
-        gaps = np.array([values[seed][:length] - base[seed][:length] for seed in seeds])
+    (density, its), styles = of(base), scheme_styles(inits)
+    for shift, init in enumerate(inits, -1):
+        own, values = of(init)
+        seeds = sorted(set(values) & set(its))
+        length = min(len(own), len(density))
+        gaps = np.array([values[seed][:length] - its[seed][:length] for seed in seeds])
         if len(gaps):
-            bars(axis, 100 * its[:length] * (1 + 0.03 * shift), gaps, label=init, ms=3.5, lw=1,
-                 elinewidth=0.8, **STYLES[init])
+            bars(axis, 100 * own[:length] * (1 + 0.03 * shift), gaps, label=init, ms=3.5, lw=1,
+                 elinewidth=0.8, **styles[init])
     axis.axhspan(-study.margin, study.margin, color="0.85", lw=0, zorder=0)
     density_axis(axis, density, "points")
-    axis.set_title(f"{name}: less xavier_normal")
 
 
-def draw_contrasts(axis, name, study, schemes, bounds):
+def draw_contrasts(axis, study, schemes, bounds, contrasts):
+    """Draws them; returns how many seeds there are."""
     areas = {pair: tables.by_scheme(schemes, pair) for pair in bounds}
     rows = [(f"{re.split(':| of', label)[0]},\n{tables.span(pair)}", stats.paired(areas[pair], weights))
-            for pair in bounds for label, weights in tables.CONTRASTS.items()]
+            for pair in bounds for label, weights in contrasts.items()]
     rows = [(label, d) for label, d in rows if len(d) > 1]
     intervals(axis, rows, study.margin)
-    axis.set_title(f"planned contrasts, n = {max((len(d) for _, d in rows), default=0)}")
+    return max((len(d) for _, d in rows), default=0)
 
 
 def intervals(axis, rows, margin):
@@ -413,9 +428,9 @@ def diagram(groups):
     return figure
 
 
-FIGURES = {"diagram": diagram, "tradeoff": tradeoff, "differences": differences, "heat": heat,
-           "methods": methods, "doses": doses, "shapes": shapes, "mechanism": mechanism, "dark": dark,
-           "controls": controlled, "earlier": earlier, "inputs": of_group(plot.inputs),
+FIGURES = {"diagram": diagram, "tradeoff": tradeoff, "differences": differences, "customs": customs,
+           "heat": heat, "methods": methods, "doses": doses, "shapes": shapes, "mechanism": mechanism,
+           "dark": dark, "controls": controlled, "earlier": earlier, "inputs": of_group(plot.inputs),
            "inits": of_group(plot.inits), "examples": examples}
 
 

@@ -11,7 +11,7 @@ import figures
 import stats
 import tables
 from conftest import ROOT
-from test_analysis import HALVES, made, standards
+from test_analysis import HALVES, final, made, standards
 
 XAVIER = ("xavier_normal", "xavier_uniform")
 
@@ -83,6 +83,26 @@ def test_a_study_of_one_seed_has_no_differences():
     found = stats.groups(standards(2) + one)
     assert len(figures.differences(found).axes) == 2 and len(figures.tradeoff(found).axes) == 4
     assert not figures.differences(stats.groups(one))
+
+
+def test_customs_are_drawn_within_seeds_and_their_areas_as_in_their_table():
+    customs = {"xavier_normal@0.5": 0.4, "orthogonal": 0.1}
+    runs = final(customs, "xavier_uniform")
+    found = stats.groups(runs)
+    above, below = figures.customs(found).axes
+    values = {(run["config"]["init"], run["config"]["seed"]): 100 * run["levels"][0]["test_acc"][1]
+              for run in runs}
+    for container, init in zip(above.containers, customs, strict=True):
+        gaps = [values[init, seed] - values["xavier_uniform", seed] for seed in range(10, 18)]
+        assert container.get_label() == init
+        assert container.lines[0].get_ydata()[0] == pytest.approx(statistics.mean(gaps))
+    rows = {f"{row[1]},\n{row[3]}": row[5] for row in tables.confirmed(found)[2]}
+    labels = [label.get_text() for label in below.get_yticklabels()]
+    assert sorted(labels) == sorted(rows) and len(rows) == 4
+    for place, label in enumerate(labels):
+        ends, _, mean = (line.get_xdata() for line in below.lines[3 * place:3 * place + 3])
+        assert rows[label] == f"{mean[0]:+.3f} [{ends[0]:+.3f}, {ends[1]:+.3f}]"
+    assert not figures.customs(stats.groups([run for run in runs if run["config"]["seed"] < 10]))
 
 
 def test_heat_and_methods_have_the_plain_means_of_the_exploring_seeds():
