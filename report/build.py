@@ -99,7 +99,7 @@ def values(groups):
     for name, what, percent, *_, difference, n in tables.survival(groups)[2]:
         place = list(tables.SURVIVAL).index(what) + 1
         found[f"survival.{SHORT.get(name, name)}.{place}.{percent}"] = f"{difference} (n = {n})"
-    for more in (chosen, explored, before, shadowed, fitted, retained, needed, ended, dark, controlled):
+    for more in (chosen, explored, before, shadowed, said, fitted, retained, needed, ended, dark, controlled):
         found |= more(groups)
     return found
 
@@ -182,6 +182,17 @@ def shadowed(groups):
             cells = tables.at_density(runs, density, stats.diagnostic(*keys), scale)
             if cells:
                 found[f"{name}.{init}"] = f"{tables.spread(cells.values())}{unit}"
+    return found
+
+
+def said(groups):
+    """{say.<study or screen>.<number of the range>.<eps, auroc or rho>: a rank correlation}"""
+    found, places = {}, Counter()
+    for name, _, _, *cells, n in tables.say(groups)[2]:
+        key = f"say.{SHORT.get(name, name.rpartition(', ')[2])}"
+        places[key] += 1
+        found |= {f"{key}.{places[key]}.{measure}": f"{cell} (n = {n})"
+                  for measure, cell in zip(tables.SAY, cells)}
     return found
 
 

@@ -29,6 +29,9 @@ KURTOSIS = {"shape_sign": 1, "shape_arcsine": 1.5, "shape_uniform": 1.8, "xavier
             "shape_laplace": 6, "shape_t4": 12}                         # t4's is infinite: drawn at 12
 
 
+SAID = ("LeNet-300-100, MNIST, screen", "Conv-2, CIFAR-10")    # of tables.many_schemes
+
+
 def density_axis(axis, density, label):
     low = 80 * np.nanmin(density)
     axis.set(xscale="log", xlim=(112, low), xlabel="weights remaining (%)", ylabel=label)
@@ -264,6 +267,49 @@ def shapes(groups):
                      "point, logarithmic beyond. Exploratory.", axis)
 
 
+def say(groups):
+    """Schemes by the say that initial size has in what survives: their areas less Xavier normal's."""
+    found = [(name, tables.say_of(schemes, "rho"), pair, tables.by_scheme(schemes, pair))
+             for name, schemes, bounds in tables.many_schemes(groups) for pair in bounds
+             if name in SAID and len(schemes) > len(stats.STANDARD)]
+    found = [row for row in found if row[1].get("xavier_normal")]
+    if not found:
+        return None
+    figure, axes = panels(len(found), 3, 4.8, 4)
+    for axis, (name, measured, pair, areas) in zip(axes, found):
+        gaps = {init: stats.paired(areas, {"xavier_normal": -1, init: 1}) for init in areas if measured[init]}
+        gaps["xavier_normal"] = np.zeros(len(areas["xavier_normal"]))
+        x = {init: np.mean(list(measured[init].values())) for init in gaps}
+        families = {"standard scheme": stats.STANDARD, "shape at Xavier's variance": KURTOSIS,
+                    "gain on Xavier normal": [init for init in gaps if "@" in init], "other": gaps}
+        of = {init: next(label for label, its in families.items() if init in its) for init in gaps}
+        for label, color, marker in zip(families, ("#0072B2", "#009E73", "#D55E00", "0.6"), "ov^D"):
+            inits = [init for init in gaps if of[init] == label]
+            if inits:
+                bars(axis, [x[init] for init in inits], padded(gaps[init] for init in inits), fmt=marker,
+                     color=color, ms=5, lw=1, label=label)
+        n = max(map(len, gaps.values()))
+        axis.set(title=f"{name}, n = {n}", xscale="log", xlabel="rms w0 / rms move, fc1, 6 to 7% of weights",
+                 ylabel=f"area {tables.span(pair)}, points less xavier_normal")
+        if len(gaps) < 9:   # room for names
+            for place, init in enumerate(sorted(x, key=x.get)):
+                axis.annotate(init, (x[init], gaps[init].mean()), (6, -11 if place % 2 else 4),
+                              textcoords="offset points", fontsize=9)
+            axis.margins(x=0.5)
+        if axis.get_ylim()[0] < -2:
+            axis.set_yscale("symlog", linthresh=1)
+        for its, ticks in ((axis.xaxis, (0.03, 0.1, 0.3, 1, 2, 3)),
+                           (axis.yaxis, (-10, -3, -1, -0.5, 0, 0.5, 1, 2))):
+            low, high = its.get_view_interval()
+            ticks = [tick for tick in ticks if low <= tick <= high]
+            its.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks])
+            its.set_ticks([], minor=True)
+    return captioned(figure, "A point a scheme. Horizontally: how far its survivors began from zero, in units "
+                     "of how far they typically moved. Vertically: its area less that of Xavier normal, paired "
+                     "by seed, mean and 95% t interval; left and middle logarithmic beyond 1 point. "
+                     "Exploratory.", axes[0])
+
+
 def mechanism(groups):
     """What survival has to do with the initial weight, and the signal at a level's start."""
     found = next((row for row in tables.studies(groups)), None)
@@ -429,7 +475,8 @@ def diagram(groups):
 
 
 FIGURES = {"diagram": diagram, "tradeoff": tradeoff, "differences": differences, "customs": customs,
-           "heat": heat, "methods": methods, "doses": doses, "shapes": shapes, "mechanism": mechanism,
+           "heat": heat, "methods": methods, "doses": doses, "shapes": shapes, "say": say,
+           "mechanism": mechanism,
            "dark": dark, "controls": controlled, "earlier": earlier, "inputs": of_group(plot.inputs),
            "inits": of_group(plot.inits), "examples": examples}
 

@@ -572,6 +572,9 @@ SURVIVAL = {"eps in fc1": (("layers", "fc1", "eps"), 1),
             "% of fc1's survivors on always-dark pixels": (("dark_share",), 100)}
 
 
+SAY = {"eps": "with eps", "auroc": "with AUROC", "rho": "with rms w0 / rms move"}   # diagnostics of a layer
+
+
 def survival(groups):
     rows = []
     for name, study, schemes, _ in studies(groups):
@@ -585,6 +588,55 @@ def survival(groups):
                         spread(found.get(init, {}).values()) for init in STANDARD), signed(d), str(len(d))])
     return ("What survives, at single densities: mean (sd over seeds), and the contrast of shape, by seed.",
             ["network, data", "what", "% remaining", *STANDARD, "uniform less normal [95%]", "n"], rows)
+
+
+def ranks(values):
+    """Places from 0, the smallest first; equal values share the mean of theirs."""
+    values = np.asarray(values)
+    return (values[:, None] > values).sum(1) + ((values[:, None] == values).sum(1) - 1) / 2
+
+
+def rank_correlations(measured, areas):
+    """Spearman's between two {scheme: {seed: value}} within each seed that all schemes have; a scheme without
+    any value takes no part (eps is not defined for signs), nor a seed in which all values are one."""
+    inits = [init for init in areas if areas[init] and measured[init]]
+    if len(inits) < 3:
+        return np.array([])
+    seeds = set.intersection(*(areas[init].keys() & measured[init].keys() for init in inits))
+    pairs = [[ranks([found[init][seed] for init in inits]) for found in (measured, areas)]
+             for seed in sorted(seeds)]
+    return np.array([np.corrcoef(pair)[0, 1] for pair in pairs if min(map(np.ptp, pair)) > 0])
+
+
+def many_schemes(groups):
+    """(name, schemes, pairs of bounds) of the screen, as far as it is whole, and of every study."""
+    whole = {init: runs for init, runs in exploring(groups, HALVED).items() if len(runs) >= SCREEN}
+    if whole:
+        yield "LeNet-300-100, MNIST, screen", whole, [(1, TAIL[0]), TAIL]
+    for name, _, schemes, bounds in studies(groups):
+        yield name, schemes, bounds
+
+
+def say_of(schemes, key):
+    """{scheme: {seed: a diagnostic of the first fully connected layer at 6 to 7% of the weights}}"""
+    quantity = diagnostic("layers", "fc1", key)
+    return {init: at_density(runs, 0.066, quantity, 1) for init, runs in schemes.items()}
+
+
+def say(groups):
+    rows = []
+    for name, schemes, bounds in many_schemes(groups):
+        for pair in bounds:
+            found = [rank_correlations(say_of(schemes, key), by_scheme(schemes, pair)) for key in SAY]
+            if min(map(len, found)) > 1:
+                cells = [f"{d.mean():+.2f} [{max(low, -1):+.2f}, {min(high, 1):+.2f}]"
+                         for d, (low, high) in zip(found, map(interval, found))]
+                rows.append([name, span(pair), str(len(schemes)), *cells, str(max(map(len, found)))])
+    return ("Is accuracy lower where initial size has more say in what survives? Rank correlation "
+            "(Spearman's), over the schemes of a seed, of the area with each measure in fc1 at 6 to 7% of the "
+            "weights: mean over seeds [95%]. -1: one order is the reverse of the other. eps is not defined for "
+            "signs of one size, which are left out of its column. Exploratory.",
+            ["network, data", "area", "schemes", *SAY.values(), "n"], rows)
 
 
 def seeing(inputs):
@@ -707,7 +759,7 @@ def calibrations(groups):
 
 VERDICTS = {table.__name__: table for table in (
     endpoints, contrasts, pairs, retained, accuracies, limits, needs, stops, fits, screen, rates, confirmed,
-    carried, parts, before, used, shares, paths, why, swaps, controls, survival, dark, lit, signs,
+    carried, parts, before, used, shares, paths, why, swaps, controls, survival, say, dark, lit, signs,
     calibrations)}
 
 

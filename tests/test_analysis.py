@@ -1088,6 +1088,60 @@ def test_signs_are_paired_within_the_seeds_that_suggested_it_all_planned_and_the
     assert tables.signs({})[2] == []
 
 
+def plain_ranks(values):
+    """Places in the sorted list, the mean of them where values are equal."""
+    order = sorted(values)
+    return [statistics.mean(place for place, other in enumerate(order) if other == value) for value in values]
+
+
+def saying(seeds=range(5), group=tables.HALVED, levels=10, rates=HALF_RATES):
+    """Runs of six schemes whose measures of fc1 and areas are noise, with ties; signs have no eps."""
+    noise, runs = np.random.default_rng(5), []
+    for place, init in enumerate((*stats.STANDARD, "shape_sign", "orthogonal")):
+        for seed in seeds:
+            run = made(init, seed, 90.0 + noise.integers(4), group=group, levels=levels, rates=rates)
+            for level in run["levels"]:
+                row = {"auroc": noise.integers(3) / 2, "rho": noise.random(), "eps": place + noise.random()}
+                level["diagnostics"] = {"layers": {"fc1": row | ({"eps": None} if place == 4 else {})}}
+            runs.append(run)
+    return runs
+
+
+def test_the_say_of_initial_size_goes_with_the_area_as_plain_ranks_do():
+    runs = saying() + saying(range(10, 13), tables.FULL, 29, FULL_RATES)
+    runs.append(made("sparse_90", 0, 99.0, **HALVES))       # of one seed: no part of the screen
+    rows = tables.say(stats.groups(runs))[2]
+    assert [(row[0], row[2], row[6]) for row in rows] == [
+        (name, "6", n) for name, n in (("LeNet-300-100, MNIST, screen", "5"), ("LeNet-300-100, MNIST", "3"))
+        for _ in range(2)]
+    for row, seeds, group, place in ((rows[0], range(5), tables.HALVED, 4),     # 6.25 and 6.9%
+                                     (rows[2], range(10, 13), tables.FULL, 12)):
+        for cell, key in zip(row[3:6], ("eps", "auroc", "rho")):
+            found = []
+            for seed in seeds:
+                mine = [run for run in runs if run["config"]["seed"] == seed and len(run["levels"]) == (
+                    10 if group == tables.HALVED else 29) and run["config"]["init"] != "sparse_90"]
+                pairs = [(run["levels"][place]["diagnostics"]["layers"]["fc1"][key],
+                          run["levels"][0]["test_acc"][1]) for run in mine]
+                pairs = [pair for pair in pairs if pair[0] is not None]
+                assert len(pairs) == (5 if key == "eps" else 6)
+                found.append(statistics.correlation(*map(plain_ranks, zip(*pairs))))
+            assert cell.startswith(f"{statistics.mean(found):+.2f} [")
+            assert all(-1 <= float(end) <= 1 for end in re.findall(r"[+-][\d.]+", cell))
+    assert tables.say({})[2] == []
+
+
+def test_rank_correlations_of_orders():
+    up, down = ({init: {0: float(sign * place), 1: float(place)} for place, init in enumerate("abcd")}
+                for sign in (1, -1))
+    assert tables.rank_correlations(up, down).tolist() == pytest.approx([-1, 1])
+    without = tables.rank_correlations({**up, "d": {}}, {**down, "d": {0: 9.0}})
+    assert without.tolist() == pytest.approx([-1, 1])
+    flat = {init: {0: 1.0, 1: float(place)} for place, init in enumerate("abcd")}
+    assert tables.rank_correlations(up, flat).tolist() == pytest.approx([1])    # nothing to rank in seed 0
+    assert not len(tables.rank_correlations({"a": {0: 1.0}, "b": {0: 2.0}}, {"a": {0: 1.0}, "b": {0: 2.0}}))
+
+
 def test_fits_are_the_losses_of_the_early_stop_by_contrast():
     """Of losses that are one for all levels, an area is that loss."""
     runs, losses = [], {"train_loss": {}, "val_loss": {}}

@@ -11,7 +11,7 @@ import figures
 import stats
 import tables
 from conftest import ROOT
-from test_analysis import HALVES, final, made, standards
+from test_analysis import HALVES, final, made, saying, standards
 
 XAVIER = ("xavier_normal", "xavier_uniform")
 
@@ -141,6 +141,31 @@ def test_doses_and_shapes_have_the_plain_means_and_differences():
         gaps = [statistics.mean(values[init]) - statistics.mean(values["xavier_normal"])
                 for init in tables.SHAPES]
         assert line.lines[0].get_ydata() == pytest.approx(gaps)
+
+
+def test_say_has_the_plain_means_of_measure_and_area():
+    runs = saying()
+    upper, tail = figures.say(stats.groups(runs)).axes
+    of = {init: [run for run in runs if run["config"]["init"] == init] for init in (
+        *stats.STANDARD, "shape_sign", "orthogonal")}
+    x, gaps = {}, {}
+    for init, its in of.items():
+        x[init] = statistics.mean(run["levels"][4]["diagnostics"]["layers"]["fc1"]["rho"] for run in its)
+        dense = [[run["levels"][0]["test_acc"][1] for run in one] for one in (its, of["xavier_normal"])]
+        gaps[init] = statistics.mean(100 * (mine - base) for mine, base in zip(*dense))
+    families = {"standard scheme": stats.STANDARD, "shape at Xavier's variance": ["shape_sign"],
+                "other": ["orthogonal"]}
+    for axis in (upper, tail):
+        assert [drawn.get_label() for drawn in axis.containers] == list(families)
+        for drawn, inits in zip(axis.containers, families.values()):
+            assert drawn.lines[0].get_xdata() == pytest.approx([x[init] for init in inits])
+            assert drawn.lines[0].get_ydata() == pytest.approx([gaps[init] for init in inits], abs=1e-9)
+        places = {text.get_text(): text.xy for text in axis.texts}
+        assert places == {init: pytest.approx((x[init], gaps[init]), abs=1e-9) for init in of}
+    for run in runs:
+        for level in run["levels"]:
+            del level["diagnostics"]
+    assert not figures.say(stats.groups(runs))
 
 
 def test_the_earlier_study_is_drawn_from_its_test_accuracies():

@@ -1,9 +1,11 @@
 """The report is made of tables and numbers that are generated, and comes out the same twice."""
+import functools
 import inspect
 import json
 import math
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 
@@ -18,6 +20,12 @@ import inits
 import models
 import stats
 import tables
+
+
+@functools.cache
+def results():
+    """{group: {scheme: runs}} of results/, read once: not to be changed."""
+    return stats.groups(stats.read(ROOT / "results"))
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +134,7 @@ def test_the_pixels_are_lit_by_as_many_images(name):
 
 def test_the_finalists_that_the_grids_run_are_those_of_the_screen():
     """Once results/ holds the screen."""
-    customs, comparator = tables.finalists(stats.groups(stats.read(ROOT / "results")))
+    customs, comparator = tables.finalists(results())
     script = (ROOT / "run_all.sh").read_text()
     if customs:
         assert f'FINALISTS="{" ".join(customs)}"' in script and f"COMPARATOR={comparator} " in script
@@ -134,7 +142,7 @@ def test_the_finalists_that_the_grids_run_are_those_of_the_screen():
 
 def test_the_heavy_tailed_scheme_that_the_grids_run_is_the_protocols():
     """Once results/ holds its runs under pruning before training."""
-    chosen = tables.heavy(stats.groups(stats.read(ROOT / "results")))
+    chosen = tables.heavy(results())
     assert not chosen or f"HEAVY={chosen} " in (ROOT / "run_all.sh").read_text()
 
 
@@ -149,7 +157,7 @@ def sign(text):
 
 def test_what_the_text_says_in_words_of_pruning_before_training_is_so():
     text = (ROOT / "report" / "text.md").read_text().replace("\n", " ")
-    groups = stats.groups(stats.read(ROOT / "results"))
+    groups = results()
     chosen = tables.heavy(groups)
     assert chosen == "shape_t4" and "Student's t, the heavy-tailed scheme with the higher validation" in text
     assert "All four have the predicted sign, in each of the ten seeds." in text
@@ -190,7 +198,7 @@ def test_what_the_text_says_in_words_of_pruning_before_training_is_so():
 
 
 def test_what_the_text_says_in_words_of_one_thing_changed_is_so():
-    groups = stats.groups(stats.read(ROOT / "results"))
+    groups = results()
     shares = {key: float(text.split()[0].rstrip("%")) for key, text in build.shadowed(groups).items()}
     unit, standard = ([shares[f"shadow.{how}.{init}"] for init in stats.STANDARD]
                       for how in ("unit", "standard"))
@@ -207,7 +215,7 @@ def test_what_the_text_says_in_words_of_one_thing_changed_is_so():
 
 
 def test_what_the_text_says_in_words_of_doses_and_swaps_is_so():
-    texts = build.explored(stats.groups(stats.read(ROOT / "results")))
+    texts = build.explored(results())
     found = {key: sign(text) for key, text in texts.items() if "[" in text}
     words = {"rather": {"xavier_normal@4": -1, "shape_t4": -1, "xavier_normal@2": 0, "shape_laplace": 0},
              "middle": {"xavier_normal@2": -1, "xavier_normal@4": -1, "shape_laplace": 0, "shape_t4": 0,
@@ -232,7 +240,7 @@ def test_what_the_text_says_in_words_of_doses_and_swaps_is_so():
 
 
 def test_what_the_text_says_in_words_of_conv2_is_so():
-    groups = stats.groups(stats.read(ROOT / "results"))
+    groups = results()
     schemes, = (members for name, _, members, _ in tables.studies(groups) if name == "Conv-2, CIFAR-10")
     areas, last = tables.by_scheme(schemes, (1, 0.03)), {}
     for seed, best in areas["xavier_uniform"].items():      # "the highest area in each of the seeds"
@@ -280,7 +288,7 @@ def test_what_the_text_says_in_words_of_conv2_is_so():
 
 
 def test_what_the_text_says_in_words_of_the_four_schemes_on_mnist_is_so():
-    groups = stats.groups(stats.read(ROOT / "results"))
+    groups = results()
     kept = build.retained(groups)
     words = {"scale": (0, -1), "shape": (0, 1)}             # "neither difference is seen then", then both
     assert words == {what: tuple(sign(kept[f"retained.mnist.{what}.{part}.area"]) for part in (1, 2))
@@ -320,7 +328,7 @@ def test_what_the_text_says_in_words_of_the_four_schemes_on_mnist_is_so():
 
 
 def test_what_the_text_says_of_how_far_the_runs_are_is_so():
-    groups = stats.groups(stats.read(ROOT / "results"))
+    groups = results()
     text = (ROOT / "report" / "text.md").read_text().replace("\n", " ")
     rows = tables.lit(groups)[2]
     assert {row[4] for row in rows} == {"20"} and "on 20 further seeds" in text
@@ -332,7 +340,7 @@ def test_what_the_text_says_of_how_far_the_runs_are_is_so():
 
 
 def test_what_the_text_says_in_words_of_the_screen_is_so():
-    rows = tables.screen(stats.groups(stats.read(ROOT / "results")))[2]
+    rows = tables.screen(results())[2]
     score = {row[0]: float(row[1].split()[0]) for row in rows}
     gains = sorted((init for init in score if init.startswith("xavier_normal@") or init == "xavier_normal"),
                    key=score.get)
@@ -344,6 +352,26 @@ def test_what_the_text_says_in_words_of_the_screen_is_so():
         inits.init_(layers, init, datasets.rng(0, "init"), None, None)
         drawn.append([layer.weight for layer in layers.values()])
     assert all((a == b).all() for a, b in zip(*drawn))
+
+
+def test_what_the_text_says_in_words_of_schemes_by_the_say_of_initial_size_is_so():
+    groups = results()
+    schemes = tables.exploring(groups, tables.HALVED)
+    for bounds in ((1, tables.TAIL[0]), tables.TAIL):       # "first rises and then falls"
+        areas = tables.by_scheme(schemes, bounds)
+        gains = [statistics.mean(areas[f"xavier_normal{gain}"].values())
+                 for gain in ("@0.1", "@0.25", "@0.5", "", "@2", "@4")]
+        assert gains[0] < gains[1] < min(gains[2:4]) and gains[3] > gains[4] > gains[5]
+    cells = build.said(groups)
+    assert {key for key, cell in cells.items() if sign(cell) != -1} == {
+        *(f"say.fashion.1.{measure}" for measure in tables.SAY), "say.fashion.2.eps"}   # "none is seen"
+    many = {name: members for name, members, _ in tables.many_schemes(groups)}
+    conv2 = many["Conv-2, CIFAR-10"]
+    areas, measured = tables.by_scheme(conv2, (1, 0.03)), tables.say_of(conv2, "rho")
+    orders = [sorted(conv2, key=lambda init: way * statistics.mean(found[init].values()))
+              for way, found in ((-1, areas), (1, measured))]
+    assert orders[0] == orders[1] == ["shape_sign", "xavier_uniform", "truncated_glorot", "xavier_normal",
+                                      "kaiming_uniform", "kaiming_normal"]
 
 
 def test_the_report_s_own_differences_by_hand():
