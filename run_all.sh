@@ -7,7 +7,7 @@
 #     bash run_all.sh report                        the report, its figures and slides, from results/
 #
 # GRID: quick, a tour in minutes; fc, conv, gpu, controls, screen, rates, confirm, lit, carry, before, why,
-# fashion, signs, the parts of report/PROTOCOL.md; all of these but quick and gpu if none is named. controls
+# fashion, half, signs, the parts of report/PROTOCOL.md; all of these but quick and gpu if none is named. controls
 # and why read runs of screen and carry.
 set -euo pipefail
 shopt -s inherit_errexit  # what fails within $(...) fails here too
@@ -44,6 +44,7 @@ groups() {  # schemes | seeds | command
                echo "$pair|0|prune.py --net conv2 $tour --steps 20 --levels 1" ;;
         fc)    echo "$SCHEMES|$CONFIRM|$fc --levels 28" ;;
         conv)  for schemes in "$SCHEMES" "$FINALISTS"; do echo "$schemes|10 11 12|$conv2"; done ;;
+        half)  echo "xavier_normal@0.5|10 11 12|$conv2" ;;
         signs) echo "shape_sign xavier_uniform|$(seq -s ' ' 30 35)|$conv2" ;;
         gpu)   for net in conv2 conv; do
                    echo "$SCHEMES $FINALISTS|$(seq -s ' ' 10 17)|prune.py --net $net"
@@ -87,11 +88,11 @@ groups() {  # schemes | seeds | command
                    echo "xavier_normal|$EXPLORE|$halves --masks-from $(halved xavier_uniform $how)"
                done ;;
         fashion) echo "$SCHEMES $FINALISTS|$FRESH|$halves --data fashion_mnist" ;;
-        all)   for grid in fc screen controls rates confirm lit carry before why fashion conv signs; do
+        all)   for grid in fc screen controls rates confirm lit carry before why fashion conv half signs; do
                    groups $grid
                done ;;
         *)     echo "run_all.sh: no grid $1; there are quick, fc, conv, gpu, controls, screen, rates," \
-                    "confirm, lit, carry, before, why, fashion, signs, all" >&2; return 2 ;;
+                    "confirm, lit, carry, before, why, fashion, half, signs, all" >&2; return 2 ;;
     esac
 }
 
