@@ -7,8 +7,8 @@
 #     bash run_all.sh report                        the report, its figures and slides, from results/
 #
 # GRID: quick, a tour in minutes; fc, conv, gpu, controls, screen, rates, confirm, lit, carry, before, why,
-# fashion, half, signs, the parts of report/PROTOCOL.md; all of these but quick and gpu if none is named. controls
-# and why read runs of screen and carry.
+# fashion, half, signs, the parts of report/PROTOCOL.md; all of these but quick and gpu if none is named.
+# controls and why read runs of screen and carry.
 set -euo pipefail
 shopt -s inherit_errexit  # what fails within $(...) fails here too
 cd "$(dirname "$0")"

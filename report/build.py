@@ -247,15 +247,17 @@ def before(groups):
 
 def dark(groups):
     """{dark.<study>.<contrast>.<number of what is counted>}, lit.<row>, .plain and .without, and
-    signs.<seeds>.<dense, area>."""
+    <signs or half>.<seeds>.<dense, area, last>."""
     found, places = {}, Counter()
     for name, label, _, _, *rest in tables.dark(groups)[2]:
         key = f"dark.{SHORT.get(name, name)}.{slug(label.partition(':')[0])}"
         places[key] += 1
         found[f"{key}.{places[key]}"] = tested(*rest)
-    for what, dense, area, p, n in tables.signs(groups)[2]:
-        found[f"signs.{slug(what)}.dense"] = f"{dense} points (n = {n})"
-        found[f"signs.{slug(what)}.area"] = f"{area} points (n = {n}, sign-flip p {p})"
+    for name, table in (("signs", tables.signs), ("half", tables.half)):
+        for what, dense, area, last, p, n in table(groups)[2]:
+            cells = ("dense", dense, ""), ("area", area, f", sign-flip p {p}"), ("last", last, "")
+            found |= {f"{name}.{slug(what)}.{where}": f"{cell} points (n = {n}{more})"
+                      for where, cell, more in cells}
     for place, (_, _, plain, without, *rest) in enumerate(tables.lit(groups)[2], 1):
         found[f"lit.{place}"] = tested(*rest)
         found |= {f"lit.{place}.plain": plain, f"lit.{place}.without": without}

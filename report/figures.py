@@ -304,9 +304,9 @@ def say(groups):
             ticks = [tick for tick in ticks if low <= tick <= high]
             its.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks])
             its.set_ticks([], minor=True)
-    return captioned(figure, "A point a scheme. Horizontally: how far its survivors began from zero, in units "
-                     "of how far they typically moved. Vertically: its area less that of Xavier normal, paired "
-                     "by seed, mean and 95% t interval; left and middle logarithmic beyond 1 point. "
+    return captioned(figure, "A point a scheme. Horizontally: how far its survivors began from zero, in "
+                     "units of how far they typically moved. Vertically: its area less that of Xavier "
+                     "normal, paired by seed, mean and 95% t interval; left and middle logarithmic beyond 1 point. "
                      "Exploratory.", axes[0])
 
 

@@ -609,12 +609,13 @@ def rank_correlations(measured, areas):
 
 
 def many_schemes(groups):
-    """(name, schemes, pairs of bounds) of the screen, as far as it is whole, and of every study."""
+    """(name, schemes, pairs of bounds) of the screen, as far as it is whole, and of every study, there
+    without gains: what is predicted of them came from the others."""
     whole = {init: runs for init, runs in exploring(groups, HALVED).items() if len(runs) >= SCREEN}
     if whole:
         yield "LeNet-300-100, MNIST, screen", whole, [(1, TAIL[0]), TAIL]
     for name, _, schemes, bounds in studies(groups):
-        yield name, schemes, bounds
+        yield name, {init: runs for init, runs in schemes.items() if "@" not in init}, bounds
 
 
 def say_of(schemes, key):
@@ -633,9 +634,9 @@ def say(groups):
                          for d, (low, high) in zip(found, map(interval, found))]
                 rows.append([name, span(pair), str(len(schemes)), *cells, str(max(map(len, found)))])
     return ("Is accuracy lower where initial size has more say in what survives? Rank correlation "
-            "(Spearman's), over the schemes of a seed, of the area with each measure in fc1 at 6 to 7% of the "
-            "weights: mean over seeds [95%]. -1: one order is the reverse of the other. eps is not defined for "
-            "signs of one size, which are left out of its column. Exploratory.",
+            "(Spearman's), over the schemes of a seed, of the area with each measure in fc1 at 6 to 7% of "
+            "the weights: mean over seeds [95%]. -1: one order is the reverse of the other. eps is not "
+            "defined for signs of one size, which are left out of its column. Exploratory.",
             ["network, data", "area", "schemes", *SAY.values(), "n"], rows)
 
 
@@ -732,18 +733,31 @@ def lit(groups):
              "sign-flip p", "equivalence p (margin)"], rows)
 
 
-def signs(groups):
-    study, weights, rows = STUDIES["Conv-2, CIFAR-10"], {"shape_sign": 1, "xavier_uniform": -1}, []
-    for what, seeds in (("10 and 11, which suggested it", range(10, 12)),
-                        ("10 to 12, as planned", range(10, 13)), ("30 to 35, the test", range(30, 36))):
+def on_conv2(groups, weights, parts):
+    """Rows of a contrast on Conv-2, of {what: seeds} that all have been run: no look at part of a test."""
+    study, rows = STUDIES["Conv-2, CIFAR-10"], []
+    for what, seeds in parts.items():
         schemes = with_seeds(groups, study.group, seeds=seeds)
-        dense = {init: at_density(runs, 1) for init, runs in schemes.items()}
         d = paired(by_scheme(schemes, study.bounds), weights)
-        if len(d) == len(seeds):    # no look at part of a test
-            rows.append([what, signed(paired(dense, weights)), signed(d), p_text(sign_flip(d)), str(len(d))])
-    return (f"Conv-2: signs of one size less Xavier uniform, in the dense network and in the area from "
-            f"{span(study.bounds)}, paired by seed. Only the further seeds test.",
-            ["seeds", "dense, points [95%]", "area, points [95%]", "sign-flip p", "n"], rows)
+        if len(d) == len(seeds):
+            at = [signed(paired({init: at_density(runs, density) for init, runs in schemes.items()}, weights))
+                  for density in study.bounds]
+            rows.append([what, at[0], signed(d), at[1], p_text(sign_flip(d)), str(len(d))])
+    return ["seeds", "dense, points [95%]", f"area from {span(study.bounds)}, points [95%]",
+            "at 3%, points [95%]", "sign-flip p of the area", "n"], rows
+
+
+def signs(groups):
+    return ("Conv-2: signs of one size less Xavier uniform, paired by seed. Only the further seeds test.",
+            *on_conv2(groups, {"shape_sign": 1, "xavier_uniform": -1}, {
+                "10 and 11, which suggested it": range(10, 12), "10 to 12, as planned": range(10, 13),
+                "30 to 35, the test": range(30, 36)}))
+
+
+def half(groups):
+    return ("Conv-2: Xavier normal at half its width less Xavier normal, paired by seed; no test.",
+            *on_conv2(groups, {"xavier_normal@0.5": 1, "xavier_normal": -1}, {
+                "10 and 11": range(10, 12), "10 to 12": range(10, 13)}))
 
 
 def calibrations(groups):
@@ -760,7 +774,7 @@ def calibrations(groups):
 VERDICTS = {table.__name__: table for table in (
     endpoints, contrasts, pairs, retained, accuracies, limits, needs, stops, fits, screen, rates, confirmed,
     carried, parts, before, used, shares, paths, why, swaps, controls, survival, say, dark, lit, signs,
-    calibrations)}
+    half, calibrations)}
 
 
 def lines(head, rows):

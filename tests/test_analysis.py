@@ -29,7 +29,7 @@ FC = SIZES["fc"]
 FULL_RATES, HALF_RATES = (0.2, 0.1), (0.5, 0.28)      # of fc's hidden layers and of its output, a round
 HALVES = {"rates": HALF_RATES, "levels": 10, "group": tables.HALVED}
 GRIDS = ("fc", "conv", "gpu", "controls", "screen", "rates", "confirm", "lit", "carry", "before", "why",
-         "fashion", "signs")
+         "fashion", "half", "signs")
 
 
 def made(init, seed, accuracy, validation=0.0, group=tables.FULL, levels=29, rates=FULL_RATES):
@@ -1075,16 +1075,22 @@ def test_signs_are_paired_within_the_seeds_that_suggested_it_all_planned_and_the
     own = densities(9, (0.36, 0.19))
     rows = tables.signs(stats.groups(runs))[2]
     asked = {"10 and 11": (10, 11), "10 to 12": (10, 11, 12), "30 to 35": range(30, 36)}
-    assert [(row[0].split(",")[0], int(row[4])) for row in rows] == [
+    assert [(row[0].split(",")[0], int(row[5])) for row in rows] == [
         (what, len(seeds)) for what, seeds in asked.items()]
     for row, seeds in zip(rows, asked.values()):
         dense = [0.5 - seed / 10 for seed in seeds]
         area = [stats.area(own, [d] + [gains[seed]] * 8, 1, 0.03) for d, seed in zip(dense, seeds)]
         assert row[1].startswith(f"{statistics.mean(dense):+.3f} [")
         assert row[2].startswith(f"{statistics.mean(area):+.3f} [")
-        assert row[3] == tables.p_text(stats.sign_flip(np.array(area)))
+        assert row[3].startswith(f"{statistics.mean(gains[seed] for seed in seeds):+.3f} [")
+        assert row[4] == tables.p_text(stats.sign_flip(np.array(area)))
     part = [run for run in runs if run["config"]["seed"] not in (12, 35)]   # what lacks a seed is not shown
     assert [row[0].split(",")[0] for row in tables.signs(stats.groups(part))[2]] == ["10 and 11"]
+    for run in runs:    # the same of another pair
+        first = run["config"]["init"]
+        run["config"]["init"] = {"shape_sign": "xavier_normal@0.5", "xavier_uniform": "xavier_normal"}[first]
+        run["name"] = run["name"].replace(first, run["config"]["init"])
+    assert [row[1:] for row in tables.half(stats.groups(runs))[2]] == [row[1:] for row in rows[:2]]
     assert tables.signs({})[2] == []
 
 
