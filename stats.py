@@ -377,6 +377,24 @@ def paired(values, weights):
                      for seed in seeds])
 
 
+def ranks(values):
+    """Places from 0, the smallest first; equal values share the mean of theirs."""
+    values = np.asarray(values)
+    return (values[:, None] > values).sum(1) + ((values[:, None] == values).sum(1) - 1) / 2
+
+
+def rank_correlations(measured, areas):
+    """Spearman's between two {scheme: {seed: value}} within each seed that all schemes have; a scheme without
+    any value takes no part (eps is not defined for signs), nor a seed in which all values are one."""
+    inits = [init for init in areas if areas[init] and measured[init]]
+    if len(inits) < 3:
+        return np.array([])
+    seeds = set.intersection(*(areas[init].keys() & measured[init].keys() for init in inits))
+    pairs = [[ranks([found[init][seed] for init in inits]) for found in (measured, areas)]
+             for seed in sorted(seeds)]
+    return np.array([np.corrcoef(pair)[0, 1] for pair in pairs if min(map(np.ptp, pair)) > 0])
+
+
 def flipped(d, exact=20):
     """Sums of d (n,) under every choice of signs, (2 ** n,), in one order for all d of a length, d's own
     first; for n above `exact`, of as many random choices as there are at `exact`."""

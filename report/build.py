@@ -186,13 +186,11 @@ def shadowed(groups):
 
 
 def said(groups):
-    """{say.<study or screen>.<number of the range>.<eps, auroc or rho>: a rank correlation}"""
-    found, places = {}, Counter()
-    for name, _, _, *cells, n in tables.say(groups)[2]:
-        key = f"say.{SHORT.get(name, name.rpartition(', ')[2])}"
-        places[key] += 1
-        found |= {f"{key}.{places[key]}.{measure}": f"{cell} (n = {n})"
-                  for measure, cell in zip(tables.SAY, cells)}
+    """{say.<study or screen>.<area or less>.<range>.<density of the measure>.<eps, auroc or rho>}"""
+    found = {}
+    for name, what, span, at, _, *cells, n in tables.say(groups)[2]:
+        key = f"say.{SHORT.get(name, 'screen')}.{what.split()[0]}.{slug(span)}.{slug(at)}"
+        found |= {f"{key}.{measure}": f"{cell} (n = {n})" for measure, cell in zip(tables.SAY, cells)}
     return found
 
 
@@ -247,17 +245,18 @@ def before(groups):
 
 def dark(groups):
     """{dark.<study>.<contrast>.<number of what is counted>}, lit.<row>, .plain and .without, and
-    <signs or half>.<seeds>.<dense, area, last>."""
+    <signs or half>.<seeds>.<area, dense, less (the area, the own dense), last>."""
     found, places = {}, Counter()
     for name, label, _, _, *rest in tables.dark(groups)[2]:
         key = f"dark.{SHORT.get(name, name)}.{slug(label.partition(':')[0])}"
         places[key] += 1
         found[f"{key}.{places[key]}"] = tested(*rest)
     for name, table in (("signs", tables.signs), ("half", tables.half)):
-        for what, dense, area, last, p, n in table(groups)[2]:
-            cells = ("dense", dense, ""), ("area", area, f", sign-flip p {p}"), ("last", last, "")
-            found |= {f"{name}.{slug(what)}.{where}": f"{cell} points (n = {n}{more})"
-                      for where, cell, more in cells}
+        for what, area, *others, p, n in table(groups)[2]:
+            key = f"{name}.{slug(what)}"
+            found[f"{key}.area"] = f"{area} points (n = {n}, sign-flip p {p})"
+            found |= {f"{key}.{where}": f"{cell} points (n = {n})"
+                      for where, cell in zip(("dense", "less", "last"), others)}
     for place, (_, _, plain, without, *rest) in enumerate(tables.lit(groups)[2], 1):
         found[f"lit.{place}"] = tested(*rest)
         found |= {f"lit.{place}.plain": plain, f"lit.{place}.without": without}

@@ -29,9 +29,6 @@ KURTOSIS = {"shape_sign": 1, "shape_arcsine": 1.5, "shape_uniform": 1.8, "xavier
             "shape_laplace": 6, "shape_t4": 12}                         # t4's is infinite: drawn at 12
 
 
-SAID = ("LeNet-300-100, MNIST, screen", "Conv-2, CIFAR-10")    # of tables.many_schemes
-
-
 def density_axis(axis, density, label):
     low = 80 * np.nanmin(density)
     axis.set(xscale="log", xlim=(112, low), xlabel="weights remaining (%)", ylabel=label)
@@ -89,7 +86,9 @@ def differences(groups):
 def customs(groups):
     """The finalists, and Xavier uniform, less the best standard scheme of the screen."""
     finalists, base = tables.finalists(groups)
-    inits = [init for init in (*finalists, "xavier_uniform") if finalists and init != base]
+    if not finalists:
+        return None
+    inits = [init for init in (*finalists, "xavier_uniform") if init != base]
     return compared(groups, base, inits, {init: {init: 1, base: -1} for init in inits}, f"areas less {base}")
 
 
@@ -98,13 +97,13 @@ def compared(groups, base, inits, contrasts, what):
     seeds or more of all."""
     found = [row for row in tables.studies(groups)
              if min(len(row[2].get(init, [])) for init in (base, *inits)) > 1]
-    if not found or not inits:
+    if not found:
         return None
     figure, axes = panels(2 * len(found), len(found), 4.5, 3.2)
     for number, (name, study, schemes, bounds) in enumerate(found):
         above, below = axes[number::len(found)]
         draw_differences(above, study, schemes, base, inits)
-        above.set(title=name, ylabel=f"points, less {base}")
+        above.set_title(name)
         n = draw_contrasts(below, study, schemes, bounds, contrasts)
         below.set_title(f"{what}, n = {n}")
     return captioned(figure, "Above: paired differences by seed, mean and 95% t interval at each density, "
@@ -126,7 +125,7 @@ def draw_differences(axis, study, schemes, base, inits):
             bars(axis, 100 * own[:length] * (1 + 0.03 * shift), gaps, label=init, ms=3.5, lw=1,
                  elinewidth=0.8, **styles[init])
     axis.axhspan(-study.margin, study.margin, color="0.85", lw=0, zorder=0)
-    density_axis(axis, density, "points")
+    density_axis(axis, density, f"points, less {base}")
 
 
 def draw_contrasts(axis, study, schemes, bounds, contrasts):
@@ -271,43 +270,45 @@ def say(groups):
     """Schemes by the say that initial size has in what survives: their areas less Xavier normal's."""
     found = [(name, tables.say_of(schemes, "rho"), pair, tables.by_scheme(schemes, pair))
              for name, schemes, bounds in tables.many_schemes(groups) for pair in bounds
-             if name in SAID and len(schemes) > len(stats.STANDARD)]
+             if len(schemes) > len(stats.STANDARD)]
     found = [row for row in found if row[1].get("xavier_normal")]
     if not found:
         return None
-    figure, axes = panels(len(found), 3, 4.8, 4)
-    for axis, (name, measured, pair, areas) in zip(axes, found):
-        gaps = {init: stats.paired(areas, {"xavier_normal": -1, init: 1}) for init in areas if measured[init]}
-        gaps["xavier_normal"] = np.zeros(len(areas["xavier_normal"]))
-        x = {init: np.mean(list(measured[init].values())) for init in gaps}
-        families = {"standard scheme": stats.STANDARD, "shape at Xavier's variance": KURTOSIS,
-                    "gain on Xavier normal": [init for init in gaps if "@" in init], "other": gaps}
-        of = {init: next(label for label, its in families.items() if init in its) for init in gaps}
-        for label, color, marker in zip(families, ("#0072B2", "#009E73", "#D55E00", "0.6"), "ov^D"):
-            inits = [init for init in gaps if of[init] == label]
-            if inits:
-                bars(axis, [x[init] for init in inits], padded(gaps[init] for init in inits), fmt=marker,
-                     color=color, ms=5, lw=1, label=label)
-        n = max(map(len, gaps.values()))
-        axis.set(title=f"{name}, n = {n}", xscale="log", xlabel="rms w0 / rms move, fc1, 6 to 7% of weights",
-                 ylabel=f"area {tables.span(pair)}, points less xavier_normal")
-        if len(gaps) < 9:   # room for names
-            for place, init in enumerate(sorted(x, key=x.get)):
-                axis.annotate(init, (x[init], gaps[init].mean()), (6, -11 if place % 2 else 4),
-                              textcoords="offset points", fontsize=9)
-            axis.margins(x=0.5)
-        if axis.get_ylim()[0] < -2:
-            axis.set_yscale("symlog", linthresh=1)
-        for its, ticks in ((axis.xaxis, (0.03, 0.1, 0.3, 1, 2, 3)),
-                           (axis.yaxis, (-10, -3, -1, -0.5, 0, 0.5, 1, 2))):
-            low, high = its.get_view_interval()
-            ticks = [tick for tick in ticks if low <= tick <= high]
-            its.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks])
-            its.set_ticks([], minor=True)
-    return captioned(figure, "A point a scheme. Horizontally: how far its survivors began from zero, in "
-                     "units of how far they typically moved. Vertically: its area less that of Xavier "
-                     "normal, paired by seed, mean and 95% t interval; left and middle logarithmic beyond 1 point. "
-                     "Exploratory.", axes[0])
+    figure, axes = panels(len(found), 4, 4.3, 3.6)
+    named = (*stats.STANDARD, *tables.finalists(groups)[0])
+    for axis, row in zip(axes, found):
+        draw_say(axis, named, *row)
+    return captioned(figure, "A point a scheme. Horizontally: how far its survivors in fc1 began from zero, "
+                     "in units of how far they typically moved, at 6 to 7% of the weights. Vertically: its "
+                     "area less that of Xavier normal, paired by seed, mean and 95% t interval; an axis that "
+                     "goes below -2 is logarithmic beyond 1 point. Exploratory.", axes[0])
+
+
+def draw_say(axis, named, name, measured, pair, areas):
+    gaps = {init: stats.paired(areas, {"xavier_normal": -1, init: 1}) for init in areas if measured[init]}
+    gaps["xavier_normal"] = np.zeros(len(areas["xavier_normal"]))
+    styles = {init: (look["color"], look["marker"]) for init, look in scheme_styles(named).items()}
+    families = {init: (*styles[init], [init]) for init in named} | {
+        "another shape at Xavier's variance": ("0.35", "v", KURTOSIS),
+        "gain on Xavier normal": ("#882255", "^", [init for init in gaps if "@" in init]),
+        "PyTorch's default": ("#661100", "*", ["torch_default"]), "another": ("0.65", "x", gaps)}
+    of = {init: next(label for label, (*_, its) in families.items() if init in its) for init in gaps}
+    for label, (color, marker, _) in families.items():
+        inits = [init for init in gaps if of[init] == label]
+        if inits:
+            bars(axis, [np.mean(list(measured[init].values())) for init in inits],
+                 padded(gaps[init] for init in inits), fmt=marker, color=color, ms=5, lw=1, label=label)
+    axis.set(title=f"{name}, n = {max(map(len, gaps.values()))}", xscale="log", xlabel="rms w0 / rms move",
+             ylabel=f"area {tables.span(pair)}, points")
+    if axis.get_ylim()[0] < -2:
+        axis.set_yscale("symlog", linthresh=1)
+        ticks = [tick for tick in (-10, -3, -1, -0.5, 0, 0.5, 1) if tick > axis.get_ylim()[0]]
+        axis.set_yticks(ticks, labels=[f"{tick:g}" for tick in ticks])
+    low, high = axis.get_xlim()
+    ticks = [tick for tick in (0.03, 0.1, 0.3, 0.5, 0.7, 1, 1.5, 2, 3) if low <= tick <= high]
+    ticks = ticks if high / low < 10 else [tick for tick in ticks if tick in (0.03, 0.1, 0.3, 1, 3)]
+    axis.set_xticks(ticks, labels=[f"{tick:g}" for tick in ticks])
+    axis.set_xticks([], minor=True)
 
 
 def mechanism(groups):

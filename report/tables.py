@@ -18,7 +18,7 @@ sys.path.insert(0, str(HERE.parent))
 import stats  # noqa: E402
 from stats import (NAN, STANDARD, area_between, areas, calibration, density, diagnostic,  # noqa: E402
                    early_step, early_test_acc, early_val_acc, equivalence, final_test_acc, holm, interval,
-                   level_near, matrix, max_t, paired, sign_flip, within_a_point)
+                   level_near, matrix, max_t, paired, rank_correlations, sign_flip, within_a_point)
 
 FULL, HALF = "mnist-fc-magnitude", "-ratefc0.5-rateout0.28"     # all rounds; half of the weights a round
 HALVED = FULL + HALF
@@ -573,6 +573,7 @@ SURVIVAL = {"eps in fc1": (("layers", "fc1", "eps"), 1),
 
 
 SAY = {"eps": "with eps", "auroc": "with AUROC", "rho": "with rms w0 / rms move"}   # diagnostics of a layer
+SAY_AT = 0.066                                                  # the level near it: 7.0, 6.9 or 6.3%
 
 
 def survival(groups):
@@ -590,54 +591,47 @@ def survival(groups):
             ["network, data", "what", "% remaining", *STANDARD, "uniform less normal [95%]", "n"], rows)
 
 
-def ranks(values):
-    """Places from 0, the smallest first; equal values share the mean of theirs."""
-    values = np.asarray(values)
-    return (values[:, None] > values).sum(1) + ((values[:, None] == values).sum(1) - 1) / 2
-
-
-def rank_correlations(measured, areas):
-    """Spearman's between two {scheme: {seed: value}} within each seed that all schemes have; a scheme without
-    any value takes no part (eps is not defined for signs), nor a seed in which all values are one."""
-    inits = [init for init in areas if areas[init] and measured[init]]
-    if len(inits) < 3:
-        return np.array([])
-    seeds = set.intersection(*(areas[init].keys() & measured[init].keys() for init in inits))
-    pairs = [[ranks([found[init][seed] for init in inits]) for found in (measured, areas)]
-             for seed in sorted(seeds)]
-    return np.array([np.corrcoef(pair)[0, 1] for pair in pairs if min(map(np.ptp, pair)) > 0])
-
-
 def many_schemes(groups):
-    """(name, schemes, pairs of bounds) of the screen, as far as it is whole, and of every study, there
-    without gains: what is predicted of them came from the others."""
+    """(name, schemes, pairs of bounds) of the screen, as far as it is whole, and of every study."""
     whole = {init: runs for init, runs in exploring(groups, HALVED).items() if len(runs) >= SCREEN}
     if whole:
         yield "LeNet-300-100, MNIST, screen", whole, [(1, TAIL[0]), TAIL]
     for name, _, schemes, bounds in studies(groups):
-        yield name, {init: runs for init, runs in schemes.items() if "@" not in init}, bounds
+        yield name, schemes, bounds
 
 
-def say_of(schemes, key):
-    """{scheme: {seed: a diagnostic of the first fully connected layer at 6 to 7% of the weights}}"""
+def say_of(schemes, key, wanted=SAY_AT):
+    """{scheme: {seed: a diagnostic of the first fully connected layer at a density}}"""
     quantity = diagnostic("layers", "fc1", key)
-    return {init: at_density(runs, 0.066, quantity, 1) for init, runs in schemes.items()}
+    return {init: at_density(runs, wanted, quantity, 1) for init, runs in schemes.items()}
 
 
 def say(groups):
     rows = []
     for name, schemes, bounds in many_schemes(groups):
-        for pair in bounds:
-            found = [rank_correlations(say_of(schemes, key), by_scheme(schemes, pair)) for key in SAY]
-            if min(map(len, found)) > 1:
-                cells = [f"{d.mean():+.2f} [{max(low, -1):+.2f}, {min(high, 1):+.2f}]"
-                         for d, (low, high) in zip(found, map(interval, found))]
-                rows.append([name, span(pair), str(len(schemes)), *cells, str(max(map(len, found)))])
+        schemes = {init: runs for init, runs in schemes.items() if "@" not in init}
+        dense = {init: at_density(runs, 1) for init, runs in schemes.items()}
+        for high, low in bounds:
+            area = by_scheme(schemes, (high, low))
+            for wanted in (SAY_AT, high)[:1 + (high < 1)]:
+                measured = [say_of(schemes, key, wanted) for key in SAY]
+                for what, values in {"area": area, "less the own dense": less(area, dense)}.items():
+                    found = [rank_correlations(its, values) for its in measured]
+                    if min(map(len, found)) > 1:
+                        rows.append([name, what, span((high, low)), f"{100 * wanted:.2g}", str(len(schemes)),
+                                     *map(bounded, found), str(max(map(len, found)))])
     return ("Is accuracy lower where initial size has more say in what survives? Rank correlation "
-            "(Spearman's), over the schemes of a seed, of the area with each measure in fc1 at 6 to 7% of "
-            "the weights: mean over seeds [95%]. -1: one order is the reverse of the other. eps is not "
-            "defined for signs of one size, which are left out of its column. Exploratory.",
-            ["network, data", "area", "schemes", *SAY.values(), "n"], rows)
+            "(Spearman's), over the schemes of a seed, of the area under test accuracy with each measure in "
+            "fc1: mean over seeds [95%]. -1: one order is the reverse of the other. Schemes with a gain are "
+            "left out. Of signs of one size eps is not defined, and AUROC 0.5 by definition. Intervals are "
+            "over seeds, for these schemes, and say nothing of others. Exploratory.",
+            ["network, data", "area", "densities", "measured near %", "schemes", *SAY.values(), "n"], rows)
+
+
+def bounded(d):
+    """mean [95% interval] of correlations."""
+    low, high = interval(d)
+    return f"{d.mean():+.2f} [{max(low, -1):+.2f}, {min(high, 1):+.2f}]"
 
 
 def seeing(inputs):
@@ -734,17 +728,19 @@ def lit(groups):
 
 
 def on_conv2(groups, weights, parts):
-    """Rows of a contrast on Conv-2, of {what: seeds} that all have been run: no look at part of a test."""
+    """Head and rows of a contrast on Conv-2, of {what: seeds} that have all been run."""
     study, rows = STUDIES["Conv-2, CIFAR-10"], []
     for what, seeds in parts.items():
         schemes = with_seeds(groups, study.group, seeds=seeds)
-        d = paired(by_scheme(schemes, study.bounds), weights)
+        dense, last = ({init: at_density(runs, wanted) for init, runs in schemes.items()}
+                       for wanted in study.bounds)
+        area = by_scheme(schemes, study.bounds)
+        d = paired(area, weights)
         if len(d) == len(seeds):
-            at = [signed(paired({init: at_density(runs, density) for init, runs in schemes.items()}, weights))
-                  for density in study.bounds]
-            rows.append([what, at[0], signed(d), at[1], p_text(sign_flip(d)), str(len(d))])
-    return ["seeds", "dense, points [95%]", f"area from {span(study.bounds)}, points [95%]",
-            "at 3%, points [95%]", "sign-flip p of the area", "n"], rows
+            others = [signed(paired(values, weights)) for values in (dense, less(area, dense), last)]
+            rows.append([what, signed(d), *others, p_text(sign_flip(d)), str(len(d))])
+    return ["seeds", f"area from {span(study.bounds)}, points [95%]", "dense", "area less the own dense",
+            f"at {100 * study.bounds[1]:g}%", "sign-flip p of the area", "n"], rows
 
 
 def signs(groups):

@@ -1075,15 +1075,15 @@ def test_signs_are_paired_within_the_seeds_that_suggested_it_all_planned_and_the
     own = densities(9, (0.36, 0.19))
     rows = tables.signs(stats.groups(runs))[2]
     asked = {"10 and 11": (10, 11), "10 to 12": (10, 11, 12), "30 to 35": range(30, 36)}
-    assert [(row[0].split(",")[0], int(row[5])) for row in rows] == [
+    assert [(row[0].split(",")[0], int(row[6])) for row in rows] == [
         (what, len(seeds)) for what, seeds in asked.items()]
     for row, seeds in zip(rows, asked.values()):
         dense = [0.5 - seed / 10 for seed in seeds]
         area = [stats.area(own, [d] + [gains[seed]] * 8, 1, 0.03) for d, seed in zip(dense, seeds)]
-        assert row[1].startswith(f"{statistics.mean(dense):+.3f} [")
-        assert row[2].startswith(f"{statistics.mean(area):+.3f} [")
-        assert row[3].startswith(f"{statistics.mean(gains[seed] for seed in seeds):+.3f} [")
-        assert row[4] == tables.p_text(stats.sign_flip(np.array(area)))
+        lost, last = [a - b for a, b in zip(area, dense)], [gains[seed] for seed in seeds]
+        for cell, d in zip(row[1:5], (area, dense, lost, last)):
+            assert cell.startswith(f"{statistics.mean(d):+.3f} [")
+        assert row[5] == tables.p_text(stats.sign_flip(np.array(area)))
     part = [run for run in runs if run["config"]["seed"] not in (12, 35)]   # what lacks a seed is not shown
     assert [row[0].split(",")[0] for row in tables.signs(stats.groups(part))[2]] == ["10 and 11"]
     for run in runs:    # the same of another pair
@@ -1105,7 +1105,8 @@ def saying(seeds=range(5), group=tables.HALVED, levels=10, rates=HALF_RATES):
     noise, runs = np.random.default_rng(5), []
     for place, init in enumerate((*stats.STANDARD, "shape_sign", "orthogonal")):
         for seed in seeds:
-            run = made(init, seed, 90.0 + noise.integers(4), group=group, levels=levels, rates=rates)
+            accuracy = [90.0 + noise.integers(4) for _ in range(levels)]
+            run = made(init, seed, accuracy, group=group, levels=levels, rates=rates)
             for level in run["levels"]:
                 row = {"auroc": noise.integers(3) / 2, "rho": noise.random(), "eps": place + noise.random()}
                 level["diagnostics"] = {"layers": {"fc1": row | ({"eps": None} if place == 4 else {})}}
@@ -1113,26 +1114,35 @@ def saying(seeds=range(5), group=tables.HALVED, levels=10, rates=HALF_RATES):
     return runs
 
 
-def test_the_say_of_initial_size_goes_with_the_area_as_plain_ranks_do():
-    runs = saying() + saying(range(10, 13), tables.FULL, 29, FULL_RATES)
-    runs.append(made("sparse_90", 0, 99.0, **HALVES))       # of one seed: no part of the screen
-    rows = tables.say(stats.groups(runs))[2]
-    assert [(row[0], row[2], row[6]) for row in rows] == [
-        (name, "6", n) for name, n in (("LeNet-300-100, MNIST, screen", "5"), ("LeNet-300-100, MNIST", "3"))
-        for _ in range(2)]
-    for row, seeds, group, place in ((rows[0], range(5), tables.HALVED, 4),     # 6.25 and 6.9%
-                                     (rows[2], range(10, 13), tables.FULL, 12)):
-        for cell, key in zip(row[3:6], ("eps", "auroc", "rho")):
+@pytest.mark.parametrize("seeds, how, places", [
+    (range(5), HALVES, (4, 6)), (range(10, 13), {"group": tables.FULL, "levels": 29, "rates": FULL_RATES},
+                                 (12, 20))])
+def test_the_say_of_initial_size_goes_with_the_area_as_plain_ranks_do(seeds, how, places):
+    runs = saying(seeds, **how)
+    others = [made("sparse_90", 0, 99.0, **how)] if how is HALVES else []   # of one seed: not screened
+    others += [made("orthogonal@2", seed, 99.0, **how) for seed in seeds]   # of a gain
+    rows = tables.say(stats.groups(runs + others))[2]
+    high = "1.6" if how is HALVES else "1.2"
+    upper, tail = f"100 to {high}%", f"{high} to 0.21%"
+    assert [row[1:5] for row in rows] == [
+        [what, span, at, "6"] for span, at in ((upper, "6.6"), (tail, "6.6"), (tail, high))
+        for what in ("area", "less the own dense")]
+    for row, what, place in zip(rows, 3 * ("area", "less"), (places[0],) * 4 + (places[1],) * 2, strict=True):
+        for cell, key in zip(row[5:8], ("eps", "auroc", "rho")):
             found = []
             for seed in seeds:
-                mine = [run for run in runs if run["config"]["seed"] == seed and len(run["levels"]) == (
-                    10 if group == tables.HALVED else 29) and run["config"]["init"] != "sparse_90"]
-                pairs = [(run["levels"][place]["diagnostics"]["layers"]["fc1"][key],
-                          run["levels"][0]["test_acc"][1]) for run in mine]
-                pairs = [pair for pair in pairs if pair[0] is not None]
+                pairs = []
+                for run in runs:
+                    accuracy = [100 * level["test_acc"][1] for level in run["levels"]]
+                    first, last = (0, places[1]) if row[2] == upper else (places[1], len(accuracy) - 1)
+                    area = stats.area(densities(len(accuracy), how["rates"]), accuracy, *(
+                        stats.density(run["levels"][level]) for level in (first, last)))
+                    measure = run["levels"][place]["diagnostics"]["layers"]["fc1"][key]
+                    if run["config"]["seed"] == seed and measure is not None:
+                        pairs.append((measure, area - (what == "less") * accuracy[0]))
                 assert len(pairs) == (5 if key == "eps" else 6)
                 found.append(statistics.correlation(*map(plain_ranks, zip(*pairs))))
-            assert cell.startswith(f"{statistics.mean(found):+.2f} [")
+            assert cell.startswith(f"{statistics.mean(found):+.2f} [") and row[8] == str(len(seeds))
             assert all(-1 <= float(end) <= 1 for end in re.findall(r"[+-][\d.]+", cell))
     assert tables.say({})[2] == []
 
@@ -1140,12 +1150,12 @@ def test_the_say_of_initial_size_goes_with_the_area_as_plain_ranks_do():
 def test_rank_correlations_of_orders():
     up, down = ({init: {0: float(sign * place), 1: float(place)} for place, init in enumerate("abcd")}
                 for sign in (1, -1))
-    assert tables.rank_correlations(up, down).tolist() == pytest.approx([-1, 1])
-    without = tables.rank_correlations({**up, "d": {}}, {**down, "d": {0: 9.0}})
+    assert stats.rank_correlations(up, down).tolist() == pytest.approx([-1, 1])
+    without = stats.rank_correlations({**up, "d": {}}, {**down, "d": {0: 9.0}})
     assert without.tolist() == pytest.approx([-1, 1])
     flat = {init: {0: 1.0, 1: float(place)} for place, init in enumerate("abcd")}
-    assert tables.rank_correlations(up, flat).tolist() == pytest.approx([1])    # nothing to rank in seed 0
-    assert not len(tables.rank_correlations({"a": {0: 1.0}, "b": {0: 2.0}}, {"a": {0: 1.0}, "b": {0: 2.0}}))
+    assert stats.rank_correlations(up, flat).tolist() == pytest.approx([1])    # nothing to rank in seed 0
+    assert not len(stats.rank_correlations({"a": {0: 1.0}, "b": {0: 2.0}}, {"a": {0: 1.0}, "b": {0: 2.0}}))
 
 
 def test_fits_are_the_losses_of_the_early_stop_by_contrast():

@@ -145,23 +145,20 @@ def test_doses_and_shapes_have_the_plain_means_and_differences():
 
 def test_say_has_the_plain_means_of_measure_and_area():
     runs = saying()
-    upper, tail = figures.say(stats.groups(runs)).axes
-    of = {init: [run for run in runs if run["config"]["init"] == init] for init in (
-        *stats.STANDARD, "shape_sign", "orthogonal")}
-    x, gaps = {}, {}
-    for init, its in of.items():
-        x[init] = statistics.mean(run["levels"][4]["diagnostics"]["layers"]["fc1"]["rho"] for run in its)
-        dense = [[run["levels"][0]["test_acc"][1] for run in one] for one in (its, of["xavier_normal"])]
-        gaps[init] = statistics.mean(100 * (mine - base) for mine, base in zip(*dense))
-    families = {"standard scheme": stats.STANDARD, "shape at Xavier's variance": ["shape_sign"],
-                "other": ["orthogonal"]}
-    for axis in (upper, tail):
-        assert [drawn.get_label() for drawn in axis.containers] == list(families)
-        for drawn, inits in zip(axis.containers, families.values()):
-            assert drawn.lines[0].get_xdata() == pytest.approx([x[init] for init in inits])
-            assert drawn.lines[0].get_ydata() == pytest.approx([gaps[init] for init in inits], abs=1e-9)
-        places = {text.get_text(): text.xy for text in axis.texts}
-        assert places == {init: pytest.approx((x[init], gaps[init]), abs=1e-9) for init in of}
+    found = stats.groups(runs)
+    named = [*stats.STANDARD, *tables.finalists(found)[0]]
+    own = [stats.density(level) for level in runs[0]["levels"]]
+    for axis, bounds in zip(figures.say(found).axes, ((1, tables.TAIL[0]), tables.TAIL), strict=True):
+        x, areas = {}, {}
+        for run in runs:
+            init, accuracy = run["config"]["init"], [100 * level["test_acc"][1] for level in run["levels"]]
+            x.setdefault(init, []).append(run["levels"][4]["diagnostics"]["layers"]["fc1"]["rho"])
+            areas.setdefault(init, []).append(stats.area(own, accuracy, *bounds))
+        assert [drawn.get_label() for drawn in axis.containers] == named and set(named) == set(x)
+        for init, drawn in zip(named, axis.containers):
+            gap = statistics.mean(areas[init]) - statistics.mean(areas["xavier_normal"])
+            assert drawn.lines[0].get_xdata() == pytest.approx([statistics.mean(x[init])])
+            assert drawn.lines[0].get_ydata() == pytest.approx([gap], abs=1e-9)
     for run in runs:
         for level in run["levels"]:
             del level["diagnostics"]
