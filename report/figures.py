@@ -302,7 +302,8 @@ def draw_say(axis, named, name, measured, pair, areas):
              ylabel=f"area {tables.span(pair)}, points")
     if axis.get_ylim()[0] < -2:
         axis.set_yscale("symlog", linthresh=1)
-        ticks = [tick for tick in (-10, -3, -1, -0.5, 0, 0.5, 1) if tick > axis.get_ylim()[0]]
+        ends = axis.get_ylim()
+        ticks = [tick for tick in (-10, -3, -1, -0.5, 0, 0.5, 1, 2) if ends[0] < tick < ends[1]]
         axis.set_yticks(ticks, labels=[f"{tick:g}" for tick in ticks])
     low, high = axis.get_xlim()
     ticks = [tick for tick in (0.03, 0.1, 0.3, 0.5, 0.7, 1, 1.5, 2, 3) if low <= tick <= high]

@@ -382,6 +382,13 @@ def test_what_the_text_says_in_words_of_schemes_by_the_say_of_initial_size_is_so
               for way, found in ((-1, areas), (1, measured))]
     assert orders[0] == orders[1] == ["shape_sign", "xavier_uniform", "truncated_glorot", "xavier_normal",
                                       "kaiming_uniform", "kaiming_normal"]
+    table = {row[0]: [tuple(map(float, re.findall(r"[+-][\d.]+", cell))) for cell in row[1:4]]
+             for row in tables.half(groups)[2]}
+    area, start, own = table["10 and 11"]
+    assert area[0] < 0 and start[2] < 0 < own[1] and len(table) == 1    # "two of three", "it starts"
+    loss = {init: {run["config"]["seed"]: run["levels"][0]["train_loss"][-1] for run in schemes}
+            for init, schemes in many["Conv-2, CIFAR-10"].items()}
+    assert all(value > loss["xavier_normal"][seed] for seed, value in loss["xavier_normal@0.5"].items())
     six = many[STUDY]                                       # "without it the mean ... is about half"
     areas, measured = tables.by_scheme(six, (0.012, 0.0021)), tables.say_of(six, "rho")
     whole = stats.rank_correlations(measured, areas).mean()
