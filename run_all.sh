@@ -113,6 +113,11 @@ todo() {
 if [ $# -gt 1 ] && { [ "$1" != list ] || [ $# -gt 2 ]; }; then
     echo "run_all.sh: one grid at a time" >&2; exit 2
 fi
+has_torch='import importlib.util, sys; sys.exit(importlib.util.find_spec("torch") is None)'
+if [ "${1:-}" != list ] && ! $PYTHON -c "$has_torch" &> /dev/null; then
+    echo "run_all.sh: $PYTHON has no torch: activate the environment that pip install -r requirements.txt" \
+        "filled, or name its interpreter, PYTHON=venv/bin/python bash run_all.sh" >&2; exit 2
+fi
 if [ "${1:-}" = report ]; then
     $PYTHON report/figures.py
     exec $PYTHON report/build.py

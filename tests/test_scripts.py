@@ -171,6 +171,14 @@ def test_the_grid_as_lines(tmp_path):
         assert done.returncode == 2 and "one grid at a time" in done.stderr and not done.stdout
 
 
+@pytest.mark.parametrize("python", ["false", "no-such-python"])
+def test_an_interpreter_without_torch_is_named(tmp_path, python):
+    copy_of_the_scripts(tmp_path)
+    done = bash(tmp_path, "quick", PYTHON=python)
+    assert done.returncode == 2 and done.stderr.startswith(f"run_all.sh: {python} has no torch: activate")
+    assert done.stderr.count("\n") == 1 and not done.stdout and not (tmp_path / "runs").exists()
+
+
 def test_a_slurm_array_runs_its_own_line(tmp_path):
     """sbatch runs a copy of the script from its spool, in the folder it was submitted from."""
     home, spool = tmp_path / "home", tmp_path / "spool"
