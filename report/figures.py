@@ -306,8 +306,8 @@ def draw_say(axis, named, name, measured, pair, areas):
         ticks = [tick for tick in (-10, -3, -1, -0.5, 0, 0.5, 1, 2) if ends[0] < tick < ends[1]]
         axis.set_yticks(ticks, labels=[f"{tick:g}" for tick in ticks])
     low, high = axis.get_xlim()
-    ticks = [tick for tick in (0.03, 0.1, 0.3, 0.5, 0.7, 1, 1.5, 2, 3) if low <= tick <= high]
-    ticks = ticks if high / low < 10 else [tick for tick in ticks if tick in (0.03, 0.1, 0.3, 1, 3)]
+    ticks = (0.03, 0.1, 0.3, 1, 3) if high / low > 10 else (0.5, 0.7, 1, 1.5, 2, 3)
+    ticks = [tick for tick in ticks if low <= tick <= high]
     axis.set_xticks(ticks, labels=[f"{tick:g}" for tick in ticks])
     axis.set_xticks([], minor=True)
 

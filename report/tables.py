@@ -570,8 +570,6 @@ SURVIVAL = {"eps in fc1": (("layers", "fc1", "eps"), 1),
             "AUROC of initial size in fc1": (("layers", "fc1", "auroc"), 1),
             "rms w0 / rms move in fc1": (("layers", "fc1", "rho"), 1),
             "% of fc1's survivors on always-dark pixels": (("dark_share",), 100)}
-
-
 SAY = {"eps": "with eps", "auroc": "with AUROC", "rho": "with rms w0 / rms move"}   # diagnostics of a layer
 SAY_AT = 0.066                                                  # the level near it: 7.0, 6.9 or 6.3%
 
@@ -613,7 +611,7 @@ def say(groups):
         dense = {init: at_density(runs, 1) for init, runs in schemes.items()}
         for high, low in bounds:
             area = by_scheme(schemes, (high, low))
-            for wanted in (SAY_AT, high)[:1 + (high < 1)]:
+            for wanted in [at for at in (SAY_AT, high) if at < 1]:
                 measured = [say_of(schemes, key, wanted) for key in SAY]
                 for what, values in {"area": area, "less the own dense": less(area, dense)}.items():
                     found = [rank_correlations(its, values) for its in measured]

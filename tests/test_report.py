@@ -272,8 +272,6 @@ def test_what_the_text_says_in_words_of_conv2_is_so():
     assert seeds == {3} and "estimates from the three planned seeds" in text
     falls = [areas[init] for init in ("shape_sign", "xavier_uniform", "truncated_glorot", "xavier_normal")]
     assert all(higher[seed] > lower[seed] for higher, lower in zip(falls, falls[1:]) for seed in lower)
-    for init in ("shape_sign", "kaiming_uniform"):
-        schemes[init].sort(key=lambda run: run["config"]["seed"])
     leads = [[stats.early_test_acc(ours) > stats.early_test_acc(its)
               for ours, its in zip(run["levels"], other["levels"], strict=True)]
              for run, other in zip(schemes["shape_sign"], schemes["kaiming_uniform"], strict=True)]
@@ -367,6 +365,10 @@ def test_what_the_text_says_in_words_of_schemes_by_the_say_of_initial_size_is_so
     assert ratio.pop("torch_default") < ratio["xavier_normal@0.5"]      # "lies left of both", "the others"
     assert all(ratio["xavier_normal@0.5"] < value < ratio["xavier_normal@2"] for init, value in ratio.items()
                if "@" not in init)
+    counts = {(row[0].rpartition(", ")[2], row[4]) for row in tables.say(groups)[2]}
+    assert counts == {("screen", "23"), ("MNIST", "6"), ("Fashion-MNIST", "6"), ("CIFAR-10", "6")}
+    for name in ("text.md", "slides.md"):
+        assert "23 schemes" in (ROOT / "report" / name).read_text()
     cells = {key.removeprefix("say."): sign(cell) for key, cell in build.said(groups).items()}
     low = {key for key in cells if cells[key] == -1}
     for name in ("screen.{}.1-6-to-0-21.6-6", "mnist.{}.1-2-to-0-21.6-6"):  # "at MNIST's sparse end it stays"
