@@ -298,7 +298,8 @@ def draw_say(axis, named, name, measured, pair, areas):
         if inits:
             bars(axis, [np.mean(list(measured[init].values())) for init in inits],
                  padded(gaps[init] for init in inits), fmt=marker, color=color, ms=5, lw=1, label=label)
-    axis.set(title=f"{name}, n = {max(map(len, gaps.values()))}", xscale="log", xlabel="rms w0 / rms move",
+    n = "/".join(map(str, sorted({len(d) for d in gaps.values()})))
+    axis.set(title=f"{name}, n = {n}", xscale="log", xlabel="rms w0 / rms move",
              ylabel=f"area {tables.span(pair)}, points")
     if axis.get_ylim()[0] < -2:
         axis.set_yscale("symlog", linthresh=1)
