@@ -7,7 +7,7 @@
 #     bash run_all.sh report                        the report, its figures and slides, from results/
 #
 # GRID: quick, a tour in minutes; fc, conv, gpu, controls, screen, rates, confirm, lit, carry, before, why,
-# fashion, half, signs, the parts of report/PROTOCOL.md; all of these but quick and gpu if none is named.
+# fashion, half, conv-confirm, conv6, the parts of report/PROTOCOL.md; all but quick and gpu if none is named.
 # controls and why read runs of screen and carry.
 set -euo pipefail
 shopt -s inherit_errexit  # what fails within $(...) fails here too
@@ -19,7 +19,7 @@ cores=$(env -u OMP_NUM_THREADS nproc)
 
 # Halves: 50, 25, ... 0.2% of the weights in nine rounds. Doubles: two of the rounds of the paper in one.
 HALVES="--rate-fc 0.5 --rate-out 0.28 --levels 9"
-DOUBLE="--rate-conv 0.19 --rate-fc 0.36 --rate-out 0.19 --levels 8"
+DOUBLE="--rate-conv 0.19 --rate-fc 0.36 --rate-out 0.19"
 CUSTOM="shape_sign shape_arcsine shape_uniform shape_trunc2 shape_normal shape_laplace shape_t4 orthogonal
         sparse_50 sparse_90 truncated_glorot torch_default layer_balanced input_aware input_aware_all
         asymmetric_25 asymmetric_50 xavier_normal_lit xavier_uniform_lit xavier_normal@0.1 xavier_normal@0.25
@@ -36,7 +36,7 @@ halved() { echo "mnist-fc-$1-${2:-magnitude}-ratefc0.5-rateout0.28-s{seed}"; }  
 
 groups() {  # schemes | seeds | command
     local fc="prune.py --net fc" halves="prune.py --net fc $HALVES"
-    local conv2="prune.py --net conv2 --epochs 2 --precision fp32 $DOUBLE"
+    local conv2="prune.py --net conv2 --epochs 2 --precision fp32 $DOUBLE --levels 8"
     case $1 in
         quick) tour="--data glyphs --preset quick"
                echo "$SCHEMES|0 1|$fc $tour"
@@ -45,7 +45,10 @@ groups() {  # schemes | seeds | command
         fc)    echo "$SCHEMES|$CONFIRM|$fc --levels 28" ;;
         conv)  for schemes in "$SCHEMES" "$FINALISTS"; do echo "$schemes|10 11 12|$conv2"; done ;;
         half)  echo "xavier_normal@0.5|10 11 12|$conv2" ;;
-        signs) echo "shape_sign xavier_uniform|$(seq -s ' ' 30 35)|$conv2" ;;
+        conv-confirm) echo "$SCHEMES shape_sign|$(seq -s ' ' 31 38)|prune.py --net conv2 --epochs 2" \
+                   "--precision bf16 $DOUBLE --levels 10" ;;
+        conv6) echo "$SCHEMES|31 32 33|prune.py --net conv --epochs 2 --precision bf16" \
+                   "--rate-conv 0.2775 --rate-fc 0.36 --rate-out 0.19 --levels 8" ;;
         gpu)   for net in conv2 conv; do
                    echo "$SCHEMES $FINALISTS|$(seq -s ' ' 10 17)|prune.py --net $net"
                done ;;
@@ -88,11 +91,13 @@ groups() {  # schemes | seeds | command
                    echo "xavier_normal|$EXPLORE|$halves --masks-from $(halved xavier_uniform $how)"
                done ;;
         fashion) echo "$SCHEMES $FINALISTS|$FRESH|$halves --data fashion_mnist" ;;
-        all)   for grid in fc screen controls rates confirm lit carry before why fashion conv half signs; do
+        all)   for grid in fc screen controls rates confirm lit carry before why fashion conv half \
+                           conv-confirm conv6; do
                    groups $grid
                done ;;
         *)     echo "run_all.sh: no grid $1; there are quick, fc, conv, gpu, controls, screen, rates," \
-                    "confirm, lit, carry, before, why, fashion, half, signs, all" >&2; return 2 ;;
+                    "confirm, lit, carry, before, why, fashion, half, conv-confirm, conv6, all" >&2
+               return 2 ;;
     esac
 }
 

@@ -99,7 +99,7 @@ def add_args(parser):
     add("--lr", type=number(float, 0), help="Adam's learning rate (the paper's for the net)")
     add("--input", choices=datasets.SCALINGS, help="pixels of mean 0 and std 1, or in [0, 1]")
     add("--precision", default="auto", choices=["auto", "fp32", "bf16"],
-        help="bf16: autocast; auto: that for conv nets on a GPU or a CPU with AMX, else fp32")
+        help="bf16: autocast; auto: that for conv nets if the processor multiplies bf16 natively, else fp32")
     add("--data-dir", type=Path, default=os.environ.get("DATA_DIR", "data"), help="of <data>.npz ($DATA_DIR)")
     add("--out", type=Path, default="runs", help="where the run folders go")
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu, cuda, cuda:1")
@@ -122,11 +122,21 @@ def parse(parser):
     except (RuntimeError, AssertionError, ImportError):
         parser.error(f"this machine has no device {args.device}: leave out --device")
     if args.precision == "auto":
-        fast = args.device.type == "cuda" or torch.cpu.get_capabilities().get("amx_bf16", False)
-        args.precision = "bf16" if args.net != "fc" and fast else "fp32"
+        convolutions = models.NETS[args.net][0]
+        args.precision = "bf16" if convolutions and multiplies_bf16(args.device) else "fp32"
+    torch.set_float32_matmul_precision("highest")  # so that float32 is float32 on a GPU too, and not TF32
+    torch.backends.cudnn.allow_tf32 = False
     torch.set_num_threads(args.threads)
     torch.set_flush_denormal(True)  # idle weights' moments fade into numbers that cost a hundred times more
     return args
+
+
+def multiplies_bf16(device):
+    """Whether a device has instructions for products of bfloat16 and does not emulate them."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    can = getattr(torch.cpu, "get_capabilities", dict)()  # an older torch does not tell
+    return can.get("avx512_bf16", False) or can.get("amx_bf16", False)
 
 
 def settings(args, pruner):
@@ -181,14 +191,26 @@ def first_step(config):
     return config["rewind"] if isinstance(config["rewind"], int) else 0
 
 
+def processor(device):
+    """The model of the GPU, or of the CPU with its vector instructions. Another model rounds differently."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    path = Path("/proc/cpuinfo")  # of Linux: a paragraph a core
+    lines = path.read_text().split("\n\n")[0].splitlines() if path.exists() else []
+    info = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    name = info.get("model name") or platform.processor() or platform.machine()
+    numbers = f" family {info['cpu family']} model {info['model']}" if "cpu family" in info else ""
+    return f"cpu, {name}{numbers}, {torch.backends.cpu.get_cpu_capability()}"
+
+
 def provenance(args, data):
-    """What should not change numbers beyond rounding, for a reader who wonders why they changed."""
-    cpu = f"cpu, {torch.backends.cpu.get_cpu_capability()}"
+    """What is no setting, for a reader who wonders why numbers changed: with another model of processor,
+    torch or number of threads, those of a seed agree at first, and later differ as two seeds do."""
     git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
     known = shutil.which("git") and subprocess.run(git, capture_output=True, text=True).stdout.strip()
     return {"commit": known or "unknown",
             "python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__,
-            "device": torch.cuda.get_device_name(args.device) if args.device.type == "cuda" else cpu,
+            "device": processor(args.device),
             "threads": args.threads, "precision": args.precision, "data_file": data.file,
             "command": " ".join(["python", *sys.argv])}
 

@@ -28,8 +28,9 @@ NAN = float("nan")
 FC = SIZES["fc"]
 FULL_RATES, HALF_RATES = (0.2, 0.1), (0.5, 0.28)      # of fc's hidden layers and of its output, a round
 HALVES = {"rates": HALF_RATES, "levels": 10, "group": tables.HALVED}
+# of run_all.sh; conv-confirm and conv6 are not here, for no table reads them before all their runs are there
 GRIDS = ("fc", "conv", "gpu", "controls", "screen", "rates", "confirm", "lit", "carry", "before", "why",
-         "fashion", "half", "signs")
+         "fashion", "half")
 
 
 def made(init, seed, accuracy, validation=0.0, group=tables.FULL, levels=29, rates=FULL_RATES):
@@ -1065,16 +1066,16 @@ def test_retained_parts_the_dense_network_from_what_pruning_does():
     assert tables.retained(stats.groups(runs[:18]))[2] == []      # one scheme lacks
 
 
-def test_signs_are_paired_within_the_seeds_that_suggested_it_all_planned_and_the_further_ones():
+def test_signs_are_paired_within_the_seeds_that_suggested_it_and_all_planned():
     group, runs = tables.STUDIES["Conv-2, CIFAR-10"].group, []
-    gains = {10: 1.0, 11: 1.5, 12: -1.0, 9: 50.0, 13: 9.0} | {30 + k: (-1) ** k + k for k in range(7)}
+    gains = {10: 1.0, 11: 1.5, 12: -1.0, 9: 50.0, 13: 9.0}
     for seed, gain in gains.items():
         levels = {"shape_sign": [66.5] + [67 + gain] * 8, "xavier_uniform": [66.0 + seed / 10] + [67.0] * 8}
         runs += [made(init, seed, values, group=group, levels=9, rates=(0.36, 0.19))
                  for init, values in levels.items() if (init, seed) != ("xavier_uniform", 13)]
     own = densities(9, (0.36, 0.19))
     rows = tables.signs(stats.groups(runs))[2]
-    asked = {"10 and 11": (10, 11), "10 to 12": (10, 11, 12), "30 to 35": range(30, 36)}
+    asked = {"10 and 11": (10, 11), "10 to 12": (10, 11, 12)}
     assert [(row[0].split(",")[0], int(row[6])) for row in rows] == [
         (what, len(seeds)) for what, seeds in asked.items()]
     for row, seeds in zip(rows, asked.values()):
@@ -1084,13 +1085,13 @@ def test_signs_are_paired_within_the_seeds_that_suggested_it_all_planned_and_the
         for cell, d in zip(row[1:5], (area, dense, lost, last)):
             assert cell.startswith(f"{statistics.mean(d):+.3f} [")
         assert row[5] == tables.p_text(stats.sign_flip(np.array(area)))
-    part = [run for run in runs if run["config"]["seed"] not in (12, 35)]   # what lacks a seed is not shown
+    part = [run for run in runs if run["config"]["seed"] != 12]   # what lacks a seed is not shown
     assert [row[0].split(",")[0] for row in tables.signs(stats.groups(part))[2]] == ["10 and 11"]
     for run in runs:    # the same of another pair
         first = run["config"]["init"]
         run["config"]["init"] = {"shape_sign": "xavier_normal@0.5", "xavier_uniform": "xavier_normal"}[first]
         run["name"] = run["name"].replace(first, run["config"]["init"])
-    assert [row[1:] for row in tables.half(stats.groups(runs))[2]] == [row[1:] for row in rows[:2]]
+    assert [row[1:] for row in tables.half(stats.groups(runs))[2]] == [row[1:] for row in rows]
     assert tables.signs({})[2] == []
 
 
