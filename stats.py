@@ -15,7 +15,6 @@ import zlib
 from collections import Counter, namedtuple
 from operator import itemgetter
 from pathlib import Path
-from statistics import NormalDist
 
 import numpy as np
 
@@ -447,26 +446,8 @@ def equivalence(d, margin):
     return max(t_above((margin + side * d.mean()) / error, len(d) - 1) for side in (1, -1))
 
 
-def bootstrap(d, repeats=10_000):
-    """95% BCa interval of the mean of d (n,): Efron 1987."""
-    n, normal = len(d), NormalDist()
-    if np.ptp(d) == 0:
-        return float(d[0]), float(d[0])
-    means = np.random.default_rng(0).choice(d, (repeats, n)).mean(1)
-    below = ((means < d.mean()).mean() + (means <= d.mean()).mean()) / 2
-    bias, jack = normal.inv_cdf(below), (d.sum() - d) / (n - 1)
-    pulls = jack.mean() - jack
-    skew = (pulls ** 3).sum() / (6 * (pulls ** 2).sum() ** 1.5)
-    ends = []
-    for z in (normal.inv_cdf(0.025), normal.inv_cdf(0.975)):
-        ends.append(normal.cdf(bias + (bias + z) / (1 - skew * (bias + z))))
-    return tuple(np.quantile(means, ends).tolist())
-
-
 def interval(d):
-    """95%: BCa from 10 seeds on, else Student's t; NaN for fewer than two."""
-    if len(d) >= 10:
-        return bootstrap(d)
+    """95% Student's t interval of the mean of d (n,); NaN for fewer than two."""
     found = summary(np.reshape(d, (-1, 1)))
     return float(found.low[0]), float(found.high[0])
 

@@ -372,7 +372,7 @@ def tensorboard(folder, record):
                 writer.add_scalar(f"{name}/level_{record['level']:02d}", value, step)
 
 
-@torch.inference_mode()
+@torch.no_grad()  # under inference_mode autocast casts the weights anew for every chunk
 def evaluate(model, x, y, chunk=60):
     """(mean loss in nats, accuracy in [0, 1], which are right, (N,) bool) of x (N, C, H, W) and y (N,)."""
     loss, correct = 0, []

@@ -178,7 +178,7 @@ TESTED = ["network, data", "contrast", "densities", "n", "difference, points [95
 
 def contrasts(groups):
     return ("Planned contrasts on the areas at early stop: paired by seed, exact sign-flip tests, one Holm "
-            "family a network; intervals BCa from 10 seeds on, else t.", TESTED,
+            "family a network; Student's t intervals.", TESTED,
             tested(groups, CONTRASTS, True))
 
 
@@ -617,19 +617,18 @@ def say(groups):
                     found = [rank_correlations(its, values) for its in measured]
                     if min(map(len, found)) > 1:
                         rows.append([name, what, span((high, low)), f"{100 * wanted:.2g}", str(len(schemes)),
-                                     *map(bounded, found), str(max(map(len, found)))])
+                                     *map(ranged, found), str(max(map(len, found)))])
     return ("Is accuracy lower where initial size has more say in what survives? Rank correlation "
             "(Spearman's), over the schemes of a seed, of the area under test accuracy with each measure in "
-            "fc1: mean over seeds [95%]. -1: one order is the reverse of the other. Schemes with a gain are "
-            "left out. Of signs of one size eps is not defined, and AUROC 0.5 by definition. Intervals are "
-            "over seeds, for these schemes, and say nothing of others. Exploratory.",
+            "fc1: mean over seeds (least to largest). -1: one order is the reverse of the other. Schemes "
+            "with a gain are left out. Of signs of one size eps is not defined, and AUROC 0.5 by definition. "
+            "Exploratory.",
             ["network, data", "area", "densities", "measured near %", "schemes", *SAY.values(), "n"], rows)
 
 
-def bounded(d):
-    """mean [95% interval] of correlations."""
-    low, high = interval(d)
-    return f"{d.mean():+.2f} [{max(low, -1):+.2f}, {min(high, 1):+.2f}]"
+def ranged(d):
+    """mean (least to largest) of correlations."""
+    return f"{d.mean():+.2f} ({d.min():+.2f} to {d.max():+.2f})"
 
 
 def seeing(inputs):

@@ -395,6 +395,44 @@ def test_what_is_recorded_of_a_level_is_what_its_network_does(run, blobs, words)
         assert found[False, "val"] != pytest.approx(found[False, "test"], rel=1e-3)
 
 
+CAPABILITIES = {"none": ({}, "fp32"), "avx512_bf16": ({"avx512_bf16": True}, "bf16"),
+                "amx_bf16": ({"avx512_bf16": False, "amx_bf16": True}, "bf16"),
+                "an older torch, which does not say": (None, "fp32")}
+
+
+@pytest.mark.parametrize("cpu", CAPABILITIES)
+def test_auto_precision_goes_by_the_convolutions_and_the_cpu(monkeypatch, cpu):
+    """And float32 is never TF32."""
+    capabilities, for_conv = CAPABILITIES[cpu]
+    monkeypatch.setitem(models.NETS, "wide", ((), (500,)))
+    monkeypatch.setitem(models.PAPER, "wide", models.PAPER["fc"])
+    if capabilities is None:
+        monkeypatch.delattr(torch.cpu, "get_capabilities")
+    else:
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    torch.set_float32_matmul_precision("high")
+    torch.backends.cudnn.allow_tf32 = True
+    for net, expected in {"fc": "fp32", "wide": "fp32", "conv2": for_conv, "conv": for_conv}.items():
+        parser = train.Parser("")
+        train.add_args(parser)
+        monkeypatch.setattr("sys.argv", ["train.py", "--net", net, "--device", "cpu"])
+        assert train.parse(parser).precision == expected, net
+    assert not torch.backends.cuda.matmul.allow_tf32 and not torch.backends.cudnn.allow_tf32
+
+
+@pytest.mark.parametrize("info, expected", [
+    ("processor\t: 0\nmodel name\t: A: B\ncpu family\t: 25\nmodel\t\t: 17\n\nmodel name\t: C\n",
+     "A: B family 25 model 17"),
+    ("processor\t: 0\nBogoMIPS\t: 50\n", "an arm"), (None, "an arm")])
+def test_the_provenance_names_the_processor(tmp_path, monkeypatch, info, expected):
+    monkeypatch.setattr(train, "Path", lambda _: tmp_path / "cpuinfo")
+    monkeypatch.setattr(train.platform, "processor", lambda: "an arm")
+    if info:
+        (tmp_path / "cpuinfo").write_text(info)
+    name = train.processor(torch.device("cpu"))
+    assert name == f"cpu, {expected}, {torch.backends.cpu.get_cpu_capability()}"
+
+
 @pytest.mark.parametrize("how", ["signs", "rescaled"])
 def test_levels_restart_from_what_the_rewind_says(run, monkeypatch, how):
     starts, real = [], train.run_level
