@@ -6,12 +6,13 @@ network needs one copied file. `glyphs` is a stand-in that needs neither: digits
 """
 import argparse
 import hashlib
+import io
 import os
 import tempfile
 import zipfile
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Callable, NamedTuple
 
 import numpy as np
 import torch
@@ -50,9 +51,9 @@ def load(name, root, device="cpu", scaling="standard", colour=False):
     stem = f"{name}_colour" if colour and f"{name}_colour" in SOURCES else name
     path = Path(root) / f"{stem}.npz"
     if not os.path.exists(path):
-        write(path, SOURCES[stem])
-    arrays, crc32 = read(path)
-    check(path, arrays)
+        write_npz(path, SOURCES[stem])
+    arrays, crc32 = read_npz(path)
+    check_arrays(path, arrays)
     order = torch.randperm(len(arrays["y_train"]), generator=rng("validation", name)).numpy()
     x, y = arrays.pop("x_train")[order], arrays.pop("y_train")[order]  # popped: two copies are enough
     shift, scale = SCALINGS[scaling](x[VALIDATION:])
@@ -88,7 +89,7 @@ def pixels(images, shift, scale, device):
     return x
 
 
-def moments(images):
+def pixel_moments(images):
     """Mean and deviation by channel, (C,) float64, of (N, H, W[, C]) uint8, exact, from a histogram."""
     counts = 0
     for part in np.array_split(images, 1 + len(images) // 100):  # bincount copies what it counts to int64
@@ -100,10 +101,11 @@ def moments(images):
     return mean, np.sqrt(np.where(variance > 0, variance, 1))  # a channel of one colour becomes 0, not NaN
 
 
-SCALINGS = {"standard": moments, "unit": lambda images: (0, 255)}  # what to subtract, and then to divide by
+# what to subtract, and then to divide by
+SCALINGS = {"standard": pixel_moments, "unit": lambda images: (0, 255)}
 
 
-def read(path):
+def read_npz(path):
     """The four arrays of an npz file, and the CRC of its x_train, which zipfile checks as it reads."""
     try:
         with zipfile.ZipFile(path) as members, np.load(path, allow_pickle=False) as npz:
@@ -113,7 +115,7 @@ def read(path):
                          "copy it there again, or remove it to have it made anew")
 
 
-def check(path, arrays):
+def check_arrays(path, arrays):
     """Out, with the first rule of the file format that the arrays break."""
     for part in ("train", "test"):
         x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
@@ -131,14 +133,28 @@ def check(path, arrays):
                              f"{y.shape}; put a right file there, or remove it to have it made anew")
 
 
-def write(path, source):
-    """Make path from source's arrays, whole or not at all; two processes at once do no harm."""
+def atomic_write(path: Path, content: bytes) -> None:
+    """Write `content` so that `path` holds all of it or is as it was, even after a power cut. Two processes
+    at once do no harm. Raises OSError with the name of `path`."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        partial.write_bytes(content)
+        with open(partial, "rb") as file:
+            os.fsync(file.fileno())  # before its name is, so that a power cut leaves no empty file
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path))
+
+
+def write_npz(path: Path, source: Callable) -> None:
+    """Make the file of a data set from the arrays of `source`, a row of SOURCES."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f"{path.name}.", suffix=".tmp", dir=path.parent) as scratch:
-            whole = Path(scratch, path.name)
-            np.savez(whole, **source(path, scratch))
-            os.replace(whole, path)
+            buffer = io.BytesIO()
+            np.savez(buffer, **source(path, scratch))
+            atomic_write(path, buffer.getbuffer())
     except OSError as error:
         raise SystemExit(f"cannot write {path} ({reason(error)}): free space, or name another --data-dir")
 

@@ -39,7 +39,7 @@ def kaiming_std(weight):
     return (2 / fans(weight)[0]) ** 0.5
 
 
-def student(c):
+def t4_quantile(c):
     """Quantile of Student's t with 4 degrees at 0.5 + c, over its std sqrt(2): Shaw 2006, whose difference
     cos(a / 3) / cos(a) - 1, sin(a) = 2 c, is written as a product so that nothing cancels near 0."""
     a, cos = torch.asin(2 * c), ((1 - 2 * c) * (1 + 2 * c)).sqrt()
@@ -56,11 +56,11 @@ SHAPES = {
     "normal": (lambda c: 2 ** 0.5 * torch.erfinv(2 * c), "normal, kurtosis 3", "Glorot 2010"),
     "laplace": (lambda c: -c.sign() * torch.log1p(-2 * c.abs()) / 2 ** 0.5, "Laplace, kurtosis 6",
                 "Barsbey 2021"),
-    "t4": (student, "Student's t with 4 degrees, infinite kurtosis", "Shaw 2006"),
+    "t4": (t4_quantile, "Student's t with 4 degrees, infinite kurtosis", "Shaw 2006"),
 }
 
 
-def unit(u, shape):
+def quantile(u, shape):
     """Draws of `shape`, zero mean and unit variance, from u uniform in [0, 1), float64; increasing in u."""
     return SHAPES[shape][0](u.clamp(EPS, 1 - EPS) - 0.5)
 
@@ -68,7 +68,7 @@ def unit(u, shape):
 def shaped(weight, generator, shape):
     """One u a weight, the same for every shape: one key gives all shapes the same signs and ranks of |w|."""
     u = torch.rand(weight.shape, dtype=torch.float64, generator=generator)
-    weight.copy_(xavier_std(weight) * unit(u, shape))
+    weight.copy_(xavier_std(weight) * quantile(u, shape))
 
 
 def truncated_glorot(weight, generator):
@@ -113,7 +113,7 @@ def layer_balanced(layers, generator, *_):
         weight.mul_(std / xavier_std(weight))
 
 
-def fed(layers, model, images):
+def layer_inputs(layers, model, images):
     """(layer, what comes into it) in order: all images for the first, the first BATCH for those behind."""
     x = images.cpu()
     for module in model:
@@ -128,18 +128,18 @@ def input_aware(layers, generator, model, images, every=False):
     on a constant start at 0, the layer's variance stays Xavier's. Inputs are features of a Linear or channels
     of a Conv2d."""
     INITS["xavier_normal"].fill(layers, generator)
-    for module, x in fed(layers, model, images):
+    for module, x in layer_inputs(layers, model, images):
         std = x.std([0, *range(2, x.dim())], correction=0).double()
         scale_(module.weight, std / std.pow(2).mean().sqrt(), 1)
         if not every:
             return
 
 
-def lit(layers, generator, model, images, base):
+def zero_rare_inputs(layers, generator, model, images, base):
     """`base`, but 0 on the first layer's inputs that fewer than RARE of the images (of a Conv2d's channel: of
     its pixels) raise above their least value. The other weights are as they were."""
     INITS[base].fill(layers, generator)
-    module, x = next(fed(layers, model, images))
+    module, x = next(layer_inputs(layers, model, images))
     others = [0, *range(2, x.dim())]
     share = (x > x.amin(others, keepdim=True)).double().mean(others)
     scale_(module.weight, (share >= RARE).to(module.weight), 1)
@@ -177,7 +177,7 @@ class Scheme(NamedTuple):
     data: bool = False                         # looks at images; the others ignore model and images
 
 
-def each(fill, about, reference, std=xavier_std):
+def per_layer(fill, about, reference, std=xavier_std):
     """The row of a scheme that fills weight by weight: fill(weight, generator=...) in place, std(weight)."""
     def fill_all(layers, generator, *_):
         for layer in layers.values():
@@ -186,21 +186,22 @@ def each(fill, about, reference, std=xavier_std):
 
 
 INITS = {
-    "xavier_normal": each(nn.init.xavier_normal_, "normal, std sqrt(2 / (in + out))", "Glorot 2010"),
-    "xavier_uniform": each(nn.init.xavier_uniform_, "uniform, same std", "Glorot 2010"),
-    "kaiming_normal": each(partial(nn.init.kaiming_normal_, nonlinearity="relu"), "normal, std sqrt(2 / in)",
-                           "He 2015", kaiming_std),
-    "kaiming_uniform": each(partial(nn.init.kaiming_uniform_, nonlinearity="relu"), "uniform, same std",
-                            "He 2015", kaiming_std),
-    **{f"shape_{shape}": each(partial(shaped, shape=shape), f"Xavier's std, {about}", reference)
+    "xavier_normal": per_layer(nn.init.xavier_normal_, "normal, std sqrt(2 / (in + out))", "Glorot 2010"),
+    "xavier_uniform": per_layer(nn.init.xavier_uniform_, "uniform, same std", "Glorot 2010"),
+    "kaiming_normal": per_layer(partial(nn.init.kaiming_normal_, nonlinearity="relu"),
+                                "normal, std sqrt(2 / in)", "He 2015", kaiming_std),
+    "kaiming_uniform": per_layer(partial(nn.init.kaiming_uniform_, nonlinearity="relu"),
+                                 "uniform, same std", "He 2015", kaiming_std),
+    **{f"shape_{shape}": per_layer(partial(shaped, shape=shape), f"Xavier's std, {about}", reference)
        for shape, (_, about, reference) in SHAPES.items()},
-    "orthogonal": each(orthogonal, "orthonormal rows or columns, at Xavier's std", "Saxe 2014"),
-    "delta_orthogonal": each(partial(orthogonal, delta=True), "orthogonal at each kernel's centre, else zero",
-                             "Xiao 2018"),
+    "orthogonal": per_layer(orthogonal, "orthonormal rows or columns, at Xavier's std", "Saxe 2014"),
+    "delta_orthogonal": per_layer(partial(orthogonal, delta=True),
+                                  "orthogonal at each kernel's centre, else zero", "Xiao 2018"),
     "sparse_50": Scheme(partial(sparse, zeros=0.5), "xavier_normal, half of it zero", "Martens 2010"),
     "sparse_90": Scheme(partial(sparse, zeros=0.9), "xavier_normal, 90% of it zero", "Martens 2010"),
-    "truncated_glorot": each(truncated_glorot, "TensorFlow's glorot_normal, cut at 2 sigma", "Glorot 2010"),
-    "torch_default": each(partial(nn.init.kaiming_uniform_, a=5 ** 0.5), "uniform, std 1 / sqrt(3 in)",
+    "truncated_glorot": per_layer(truncated_glorot, "TensorFlow's glorot_normal, cut at 2 sigma",
+                                  "Glorot 2010"),
+    "torch_default": per_layer(partial(nn.init.kaiming_uniform_, a=5 ** 0.5), "uniform, std 1 / sqrt(3 in)",
                           "PyTorch's layers as built", lambda weight: (3 * fans(weight)[0]) ** -0.5),
     "layer_balanced": Scheme(layer_balanced, "xavier_normal, one std for all layers: the same function",
                              "Neyshabur 2015", balanced_stds),
@@ -212,26 +213,26 @@ INITS = {
         partial(asymmetric, beta=beta), f"xavier_normal, a layer's units scaled as k ** -{beta}",
         "Caron 2023", partial(asymmetric_stds, beta=beta)) for beta in (0.25, 0.5)},
 }
-INITS |= {f"{base}_lit": Scheme(partial(lit, base=base),
+INITS |= {f"{base}_lit": Scheme(partial(zero_rare_inputs, base=base),
                                 f"{base}, 0 on pixels lit in fewer than {100 * RARE:g}% of images",
                                 "this study", INITS[base].stds, data=True)
           for base in ("xavier_normal", "xavier_uniform", "kaiming_normal", "kaiming_uniform")}
 
 
-def split(text):
+def parse_gain(text):
     """'name@2' -> ('name', 2.0), 'name' -> ('name', 1.0)."""
     name, at, gain = text.partition("@")
     return name, float(gain if at else 1)
 
 
-def scheme(text):
+def init_arg(text):
     """An argparse type: a name of INITS, with or without a gain, to its one canonical spelling."""
     name = text.partition("@")[0]
     if name not in INITS:
         raise argparse.ArgumentTypeError(
             f"invalid choice: {text!r} (choose from {', '.join(INITS)}, or with a gain: xavier_normal@0.5)")
     try:
-        gain = split(text)[1]
+        gain = parse_gain(text)[1]
     except ValueError:
         gain = math.nan
     if not 1e-6 <= gain <= 1e6:
@@ -248,7 +249,7 @@ def init_(layers, name, generator, model=None, images=None):
     Always pass model, the nn.Sequential of these layers, and images, those of training, (N, C, H, W) float32
     on any device: only a scheme that looks at data touches them.
     """
-    name, gain = split(name)
+    name, gain = parse_gain(name)
     row = INITS[name]
     if row.data and (model is None or images is None):
         raise ValueError(f"{name} looks at data: give init_ the model and its training images")
@@ -278,7 +279,7 @@ if __name__ == "__main__":  # the only part that needs the networks
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--net", default="fc", choices=[*models.NETS, *models.ALIASES])
-    parser.add_argument("--init", nargs="+", type=scheme, default=list(INITS), metavar="INIT")
+    parser.add_argument("--init", nargs="+", type=init_arg, default=list(INITS), metavar="INIT")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     net = models.ALIASES.get(args.net, args.net)
@@ -287,14 +288,14 @@ if __name__ == "__main__":  # the only part that needs the networks
     layers = models.layers(model)
     images = torch.randn(100, *shape, generator=data.rng(args.seed, "noise"))
     print("| scheme | what | reference | looks at data |\n|---|---|---|---|")
-    for name in dict.fromkeys(split(text)[0] for text in args.init):
+    for name in dict.fromkeys(parse_gain(text)[0] for text in args.init):
         row = INITS[name]
         print(f"| `{name}` | {row.about} | {row.reference} | {'yes' if row.data else 'no'} |")
     print("\nscheme             layer   fan in fan out      std measured      min      max kurtosis"
           " looks at data (here: noise)")
     for text in args.init:
         init_(layers, text, data.rng(args.seed, "init"), model, images)
-        name, gain = split(text)
+        name, gain = parse_gain(text)
         stds = INITS[name].stds([layer.weight for layer in layers.values()])
         for (layer, row), std in zip(describe(layers).items(), stds):
             squares = layers[layer].weight.detach().double() ** 2

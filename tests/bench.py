@@ -34,6 +34,7 @@ from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+import runs
 import data  # noqa: E402
 import models  # noqa: E402
 import train  # noqa: E402
@@ -162,7 +163,8 @@ def ours(net, density, precision, steps):
             yield batch
     data.batches = stamped
     for _ in range(4):
-        train.from_state(config, loaded, model.state_dict(), masks, 0, 0, steps + 1, tqdm(disable=True))
+        part = runs.PartialLevel(None, 0, 0, steps + 1)
+        train.train_from(config, loaded, model.state_dict(), masks, part, tqdm(disable=True))
         seconds.append(stamps[-1] - stamps[-1 - steps])
     return seconds[1:], sum(x.numel() * x.element_size() for x in loaded[:6]), stamps[0]
 
@@ -251,7 +253,7 @@ def compare(row, products):
 
 
 def main():
-    print(f"torch {torch.__version__}, {CORES} cores, {train.processor(torch.device('cpu'))}")
+    print(f"torch {torch.__version__}, {CORES} cores, {runs.processor(torch.device('cpu'))}")
     print("net   density way                               ms a step (range)       images/s    a/b  a2/b"
           "        (c)  c/b       (d)  d/b  GiB at peak and beside the data, s to step 1")
     ways = dict.fromkeys([(1, 1), (CORES, 1), (1, CORES)])

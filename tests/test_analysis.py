@@ -16,6 +16,10 @@ import numpy as np
 import pytest
 import torch
 
+import pruners
+
+import runs
+
 import models
 import prune
 import stats
@@ -524,7 +528,7 @@ def test_equal_metrics_give_equal_bytes(tmp_path, monkeypatch):
     stats.keep(tmp_path / "runs", tmp_path / "other")
     assert path.read_bytes() == before == (tmp_path / "other" / path.name).read_bytes()
     assert bz2.decompress(before) == source.read_bytes()
-    train.save(source, json.loads(json.dumps(train.load(source)).replace("0.97", "0.98")))
+    runs.save_file(source, json.loads(json.dumps(runs.load_file(source)).replace("0.97", "0.98")))
     stats.keep(tmp_path / "runs", tmp_path / "results")
     assert path.read_bytes() != before and len(list((tmp_path / "results").iterdir())) == 1
 
@@ -581,7 +585,7 @@ def test_a_shorter_run_replaces_no_longer_one(tmp_path):
     run = one_run(tmp_path / "runs")
     stats.keep(tmp_path / "runs", tmp_path / "results")
     path = tmp_path / "runs" / run["name"] / "metrics.json"
-    train.save(path, {**train.load(path), "levels": run["levels"][:1]})
+    runs.save_file(path, {**runs.load_file(path), "levels": run["levels"][:1]})
     stats.keep(tmp_path / "runs", tmp_path / "results")
     assert stats.read(tmp_path / "results") == [run]
 
@@ -607,10 +611,10 @@ def test_where_there_is_nothing_to_read_or_no_place_to_write_one_sentence_says_s
 
 def test_runs_come_back_as_train_wrote_them_and_none_is_overwritten(tmp_path, monkeypatch):
     """Byte by byte; to prune.py they are finished runs."""
-    runs = [one_run(tmp_path / "runs", seed) for seed in (0, 1)]
-    paths = [tmp_path / "runs" / run["name"] / "metrics.json" for run in runs]
+    two = [one_run(tmp_path / "runs", seed) for seed in (0, 1)]
+    paths = [tmp_path / "runs" / run["name"] / "metrics.json" for run in two]
     for path in paths:
-        train.save(path, train.load(path))
+        runs.save_file(path, runs.load_file(path))
     before = [path.read_bytes() for path in paths]
     stats.keep(tmp_path / "runs", tmp_path / "results")
     paths[0].unlink()
@@ -619,7 +623,7 @@ def test_runs_come_back_as_train_wrote_them_and_none_is_overwritten(tmp_path, mo
     monkeypatch.setattr(sys, "argv", list(map(str, words)))
     stats.main()
     assert paths[0].read_bytes() == before[0] and paths[1].read_bytes() == b"its own"
-    assert len(train.load(paths[0])["levels"]) == 3
+    assert len(runs.load_file(paths[0])["levels"]) == 3
 
 
 def test_mixed_counts_what_differs():
@@ -1323,15 +1327,15 @@ def commands(grid, fast):
     done = subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     parser, found = train.Parser(""), []
-    train.add_args(parser)
-    prune.add_args(parser)
+    train.add_training_flags(parser)
+    prune.add_pruning_flags(parser)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": fast})
         for line in done.stdout.splitlines():
             words = line.split()
             patch.setattr("sys.argv", [*words[words.index("prune.py"):], "--device", "cpu"])
             args = train.parse(parser)
-            found += [(args, *run) for run in train.settings(args, args.pruner)]
+            found += [(args, *run) for run in train.expand_configs(args, args.pruner)]
     return found
 
 
@@ -1395,10 +1399,10 @@ def planned(config):
     size, found = sum(w.numel() for w in weights.values()), []
     masks = {name: torch.ones_like(w, dtype=torch.bool) for name, w in weights.items()}
     for level in range(config["levels"] + 1):
-        kept = prune.survivors(weights, config, level)
-        if prune.PRUNERS[config["pruner"]].keep is prune.keep_units:
+        kept = pruners.kept_counts(weights, config, level)
+        if pruners.PRUNERS[config["pruner"]].keep is pruners.keep_units:
             scores = {name: w.detach().abs() for name, w in weights.items()}
-            masks = prune.keep_units(scores, masks, config, level)
+            masks = pruners.keep_units(scores, masks, config, level)
             kept = {name: int(mask.sum()) for name, mask in masks.items()}
         found.append(sum(kept.values()) / size)
     return found

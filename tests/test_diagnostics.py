@@ -11,6 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+import diagnostics
+
+import runs
+
 import models
 
 NORMAL = statistics.NormalDist()
@@ -22,7 +26,7 @@ def generator(seed=0):
 
 def value(x):
     """A result as a plain number, None for what is undefined."""
-    return models.plain(x)
+    return diagnostics.to_json(x)
 
 
 def plain_ranks(w):
@@ -67,30 +71,30 @@ DRAWS = {"distinct": lambda n, g: torch.randn(n, generator=g),
 def test_ranks_correlation_and_auroc_by_double_loops(draw, n):
     g = generator(n)
     a, b = DRAWS[draw](n, g), DRAWS["tied"](n, g)
-    assert models.ranks(a).tolist() == plain_ranks(a.tolist())
+    assert diagnostics.ranks(a).tolist() == plain_ranks(a.tolist())
     for other in (b, a, -a):
-        assert close(value(models.spearman(a, other)), plain_spearman(a.tolist(), other.tolist()))
+        assert close(value(diagnostics.spearman(a, other)), plain_spearman(a.tolist(), other.tolist()))
     for share in (0.0, 0.3, 1.0):
         survives = torch.rand(n, generator=g) < share
-        assert close(value(models.auroc(a, survives)), plain_auroc(a.tolist(), survives.tolist()))
+        assert close(value(diagnostics.auroc(a, survives)), plain_auroc(a.tolist(), survives.tolist()))
 
 
 def test_known_ranks():
     w = torch.tensor([3.0, -1.0, 1.0, 0.0, -7.0, 1.0])
-    assert models.ranks(w).tolist() == [5, 3, 3, 1, 6, 3]
+    assert diagnostics.ranks(w).tolist() == [5, 3, 3, 1, 6, 3]
     up = torch.arange(1.0, 9)
-    assert value(models.spearman(up, up.exp())) == 1 and value(models.spearman(up, 1 / up)) == -1
-    assert value(models.auroc(up, up > 3)) == 1 and value(models.auroc(up, up < 3)) == 0
-    assert value(models.auroc(torch.ones(9), torch.arange(9) < 4)) == 0.5
-    assert models.ranks(torch.tensor([2.0, math.nan, 1.0])).isnan().tolist() == [False, True, False]
+    assert value(diagnostics.spearman(up, up.exp())) == 1 and value(diagnostics.spearman(up, 1 / up)) == -1
+    assert value(diagnostics.auroc(up, up > 3)) == 1 and value(diagnostics.auroc(up, up < 3)) == 0
+    assert value(diagnostics.auroc(torch.ones(9), torch.arange(9) < 4)) == 0.5
+    assert diagnostics.ranks(torch.tensor([2.0, math.nan, 1.0])).isnan().tolist() == [False, True, False]
 
 
 def test_a_layer_of_many_weights_is_ranked_exactly():
     """Integers 0 to 999, each 400 times and shuffled: the ranks are known, and no sum of them is rounded."""
     w = torch.arange(1000.0).repeat(400)[torch.randperm(400_000, generator=generator())]
-    assert torch.equal(models.ranks(w), 400 * w.double() + 200.5)
-    assert value(models.spearman(torch.full_like(w, 0.1), w)) is None
-    assert value(models.auroc(w, w >= 250)) == 1
+    assert torch.equal(diagnostics.ranks(w), 400 * w.double() + 200.5)
+    assert value(diagnostics.spearman(torch.full_like(w, 0.1), w)) is None
+    assert value(diagnostics.auroc(w, w >= 250)) == 1
 
 
 @pytest.mark.parametrize("draw", ["distinct", "tied", "one magnitude"])
@@ -98,7 +102,7 @@ def test_a_layer_of_many_weights_is_ranked_exactly():
 def test_energy_by_sorting(draw, kept):
     g = generator(3)
     w0, mask = DRAWS[draw](60, g).view(4, 15), (torch.randperm(60, generator=g) < kept).view(4, 15)
-    for found, expected in zip(models.energy(w0, mask), plain_energy(w0, mask)):
+    for found, expected in zip(diagnostics.retained_energy(w0, mask), plain_energy(w0, mask)):
         assert close(value(found), expected)
 
 
@@ -125,10 +129,10 @@ def test_energy_of_the_shapes(shape, d):
     kept = round(d * n)
     mask = torch.zeros(n, dtype=torch.bool)
     mask[w0.abs().argsort(descending=True)[:kept]] = True
-    share, eps = map(value, models.energy(w0, mask))
+    share, eps = map(value, diagnostics.retained_energy(w0, mask))
     assert share == pytest.approx(largest(d), abs=1e-4) and round(largest(d), 3) == printed[d]
     assert close(eps, None if shape == "sign" else 1.0)
-    share, eps = map(value, models.energy(w0, torch.randperm(n, generator=g) < kept))
+    share, eps = map(value, diagnostics.retained_energy(w0, torch.randperm(n, generator=g) < kept))
     error = math.sqrt(d * (1 - d) * (kurtosis - 1) / n)  # of a sample without replacement
     assert abs(share - d) <= 4 * error + 1e-12
     assert eps is None if shape == "sign" else abs(eps) <= 4 * error / (largest(d) - d)
@@ -146,7 +150,7 @@ def layer(g, *shape, density):
                          [((9, 12), 0.6), ((4, 3, 3, 3), 0.3), ((5, 6), 0.0), ((5, 6), 1.0)])
 def test_a_layers_weights_by_loops(shape, density):
     w0, trained, candidates, mask = layer(generator(2), *shape, density=density)
-    row = value(models.weights(w0, trained, mask, candidates))
+    row = value(diagnostics.weight_stats(w0, trained, mask, candidates))
     cells = list(zip(*(t.flatten().tolist() for t in (w0, trained, candidates, mask))))
     alive = [(a, b) for a, b, _, m in cells if m]
     mean = [statistics.fmean(x) if alive else None for x in
@@ -161,7 +165,7 @@ def test_a_layers_weights_by_loops(shape, density):
                 "retained_energy": share, "eps": eps}
     assert row.keys() == expected.keys()
     assert all(close(row[key], expected[key], 1e-7) for key in row), (row, expected)
-    assert value(models.weights(w0, trained, mask, None))["auroc"] is None
+    assert value(diagnostics.weight_stats(w0, trained, mask, None))["auroc"] is None
 
 
 def test_survival_is_among_the_candidates_alone():
@@ -169,15 +173,15 @@ def test_survival_is_among_the_candidates_alone():
     w0 = torch.tensor([[9.0, 8.0, 4.0, 3.0, 2.0, 1.0]])
     candidates = torch.tensor([[False, False, True, True, True, True]])
     mask = torch.tensor([[False, False, True, True, False, False]])
-    row = value(models.weights(w0, w0, mask, candidates))
+    row = value(diagnostics.weight_stats(w0, w0, mask, candidates))
     assert row["auroc"] == 1 and row["retained_energy"] == 25 / 175 and row["eps"] < 0
-    assert value(models.weights(w0, w0, mask, torch.ones_like(mask)))["auroc"] == 0.5
+    assert value(diagnostics.weight_stats(w0, w0, mask, torch.ones_like(mask)))["auroc"] == 0.5
 
 
 def test_what_is_undefined_is_null():
     w0, trained, candidates, mask = layer(generator(4), 6, 7, density=0.5)
     trained[mask] = torch.where(torch.arange(int(mask.sum())) == 2, math.nan, trained[mask])
-    row = value(models.weights(w0, trained, mask, candidates))
+    row = value(diagnostics.weight_stats(w0, trained, mask, candidates))
     assert [key for key in row if row[key] is None] == ["rms_move", "rho", "spearman", "sign_agreement"]
     assert value({"a": {"b": torch.tensor(3), "c": -math.inf}, "d": 1e300}) == {
         "a": {"b": 3, "c": None}, "d": 1e300}
@@ -210,14 +214,14 @@ def plain_links(masks, side):
 def test_paths_by_walking_all_of_them(widths, side, density):
     for seed in range(8):
         masks = small(generator(seed), widths, side, density)
-        links, plain = models.links(masks), plain_links(masks, side)
+        links, plain = diagnostics.unit_connectivity(masks), plain_links(masks, side)
         used = [set() for _ in plain]
         for path in itertools.product(*map(range, widths)):
             steps = [(b, a) for a, b in zip(path, path[1:])]
             if all(step in table for step, table in zip(steps, plain)):
                 for step, link in zip(steps, used):
                     link.add(step)
-        assert models.on_paths(links) == sum(
+        assert diagnostics.weights_on_paths(links) == sum(
             table[step] for link, table in zip(used, plain) for step in link)
         for link, table in zip(links, plain):
             assert {tuple(i): int(link[tuple(i)]) for i in link.nonzero().tolist()} == table
@@ -237,7 +241,7 @@ def test_paths_by_gradients(net, shape):
         module.bias.data.zero_()
     model(torch.ones(1, *shape, dtype=torch.float64)).sum().backward()
     expected = sum(int((masks[name] & (module.weight.grad > 0)).sum()) for name, module in layers.items())
-    found = models.on_paths(models.links(masks))
+    found = diagnostics.weights_on_paths(diagnostics.unit_connectivity(masks))
     assert 0 < found == expected < sum(int(mask.sum()) for mask in masks.values())
 
 
@@ -261,8 +265,9 @@ def test_the_columns_of_a_channel_by_a_forward_pass():
     masks = {"conv1": torch.ones(4, 2, 3, 3, dtype=torch.bool), "fc1": torch.ones(5, 36, dtype=torch.bool),
              "out": torch.ones(3, 5, dtype=torch.bool)}
     masks["fc1"][:, places_of(model, 2, x)] = False
-    links = models.links(masks)
-    assert links[1].tolist() == [[9, 9, 0, 9]] * 5 and models.on_paths(links) == 3 * 18 + 5 * 27 + 15
+    links = diagnostics.unit_connectivity(masks)
+    assert links[1].tolist() == [[9, 9, 0, 9]] * 5
+    assert diagnostics.weights_on_paths(links) == 3 * 18 + 5 * 27 + 15
     model[4].weight.data *= masks["fc1"]
     before = model(x)
     model[0].weight.data[2] = 7
@@ -275,9 +280,9 @@ def test_spread_by_the_statistics_module():
     fan_in, full = [3, 5, 0, 9, 4], 12
     d = sum(fan_in) / (5 * full)
     expected = statistics.stdev(fan_in) / statistics.mean(fan_in) / math.sqrt((1 - d) / (d * full))
-    assert value(models.spread(torch.tensor(fan_in).double(), full)) == pytest.approx(expected)
+    assert value(diagnostics.fan_in_cv(torch.tensor(fan_in).double(), full)) == pytest.approx(expected)
     for even in (0, 12):
-        assert value(models.spread(torch.full((5,), float(even)).double(), full)) is None
+        assert value(diagnostics.fan_in_cv(torch.full((5,), float(even)).double(), full)) is None
 
 
 def test_spread_of_chance_is_one():
@@ -285,7 +290,7 @@ def test_spread_of_chance_is_one():
     g, squares = generator(6), []
     for _ in range(2000):
         mask = (torch.randperm(10 * 50, generator=g) < 100).view(10, 50)
-        squares.append(value(models.spread(mask.sum(1).double(), 50)) ** 2)
+        squares.append(value(diagnostics.fan_in_cv(mask.sum(1).double(), 50)) ** 2)
     error = statistics.stdev(squares) / math.sqrt(2000)
     assert abs(statistics.mean(squares) - 500 / 499) <= 4 * error < 0.06
 
@@ -304,7 +309,7 @@ def masked(net, shape, density, seed):
 def test_signal_of_fc_by_numpy():
     model, masks = masked("fc", (1, 5, 5), 0.5, 1)
     x, y = torch.randn(30, 1, 5, 5, dtype=torch.float64), torch.arange(30) % 10
-    found = value(models.signals(model, masks, x, y, chunk=7))
+    found = value(diagnostics.signal_stats(model, masks, x, y, chunk=7))
     h, expected = x.numpy().reshape(30, 25), {}
     for name in masks:
         module = model.get_submodule(name)
@@ -318,7 +323,7 @@ def test_signal_of_fc_by_numpy():
 def test_signal_of_a_convolution_by_its_pieces():
     model, masks = masked("conv2", (3, 4, 4), 0.5, 2)
     x, y = torch.randn(20, 3, 4, 4, dtype=torch.float64), torch.arange(20) % 10
-    found = value(models.signals(model, masks, x, y, chunk=8))
+    found = value(diagnostics.signal_stats(model, masks, x, y, chunk=8))
     one = F.conv2d(x, model.conv1.weight, model.conv1.bias, padding=1).clamp_min(0)
     two = F.conv2d(one, model.conv2.weight, model.conv2.bias, padding=1).clamp_min(0)
     two = two.unflatten(3, (2, 2)).unflatten(2, (2, 2)).amax((3, 5))  # the pool
@@ -332,7 +337,7 @@ def test_gradient_norm_by_differences():
     model, masks = masked("fc", (1, 2, 2), 0.05, 3)
     x, y = torch.randn(12, 1, 2, 2, dtype=torch.float64), torch.arange(12) % 10
     with torch.enable_grad():
-        found = value(models.signals(model, masks, x, y, chunk=5))["gradient_norm"]
+        found = value(diagnostics.signal_stats(model, masks, x, y, chunk=5))["gradient_norm"]
     total, step = 0.0, 1e-6
     for name, mask in masks.items():
         weight = model.get_submodule(name).weight
@@ -350,9 +355,10 @@ def test_dark_inputs_by_loops():
     x = torch.randint(0, 2, (6, 1, 4, 4), generator=generator(7)).float()
     x[:, 0, 1] = -0.424
     columns = x.flatten(1).T.tolist()
-    assert models.dark(x).tolist() == [len(set(column)) == 1 for column in columns]
+    assert diagnostics.constant_inputs(x).tolist() == [len(set(column)) == 1 for column in columns]
     other = torch.zeros(3, 1, 4, 4)  # another data set of one process is not mistaken for the first
-    assert models.dark(other).all() and not models.dark(x).all() and models.dark(x).any()
+    assert diagnostics.constant_inputs(other).all()
+    assert not diagnostics.constant_inputs(x).all() and diagnostics.constant_inputs(x).any()
 
 
 def level(net, shape, candidates_density, density):
@@ -377,7 +383,7 @@ def level(net, shape, candidates_density, density):
 def test_record_of_a_level(net, shape):
     w0, candidates, trained, masks, model, data = level(net, shape, 0.3, 0.05)
     masks["out"][3] = False
-    found = models.record(w0, candidates, trained, masks, model, data)
+    found = diagnostics.of_level(w0, candidates, trained, masks, model, data)
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     names = list(masks)
     for name, after in zip(names, [*names[1:], None]):
@@ -405,7 +411,7 @@ def test_record_of_a_level(net, shape):
 
 def test_record_of_level_0():
     w0, _, trained, masks, model, data = level("fc", (1, 6, 6), 1.0, 1.0)
-    found = models.record(w0, None, trained, masks, model, data)
+    found = diagnostics.of_level(w0, None, trained, masks, model, data)
     for row in found["layers"].values():
         assert {key for key in row if row[key] is None} - {"no_way_out"} == {"auroc", "eps", "fan_in_spread"}
         assert row["density"] == row["retained_energy"] == 1 and row["no_way_in"] == 0
@@ -417,7 +423,7 @@ def test_record_of_magnitude_at_initialization():
     w0, _, trained, masks, model, data = level("fc", (1, 6, 6), 1.0, 1.0)
     ones = masks
     masks = {name: w0[f"{name}.weight"].abs() > w0[f"{name}.weight"].abs().median() for name in ones}
-    found = models.record(w0, ones, w0, masks, model, data)
+    found = diagnostics.of_level(w0, ones, w0, masks, model, data)
     for row in found["layers"].values():
         assert row["auroc"] == 1 and row["eps"] == pytest.approx(1) and row["spearman"] == pytest.approx(1)
         assert row["sign_agreement"] == 1 and row["rms_move"] == 0 and row["rho"] is None
@@ -426,8 +432,8 @@ def test_record_of_magnitude_at_initialization():
 @pytest.mark.parametrize("n", [1, 7, 8, 9, 300])
 def test_the_bits_of_correct_answers(n):
     correct = torch.rand(n, generator=generator(n)) < 0.5
-    bits = models.correct_bits(correct)
+    bits = runs.pack_bits(correct)
     assert bits.dtype == torch.uint8 and len(bits) == -(-n // 8)
     assert [bool(int(bits[i // 8]) >> (7 - i % 8) & 1) for i in range(n)] == correct.tolist()
     assert np.unpackbits(bits.numpy(), count=n).astype(bool).tolist() == correct.tolist()
-    assert models.correct_bits(torch.tensor([True] + [False] * 7 + [True])).tolist() == [128, 128]
+    assert runs.pack_bits(torch.tensor([True] + [False] * 7 + [True])).tolist() == [128, 128]

@@ -36,6 +36,7 @@ import torch
 from tqdm import tqdm
 
 from conftest import ROOT, draw_blobs
+import runs
 import data as datasets
 import models
 import plot
@@ -44,7 +45,7 @@ import train
 
 TINY = {"fc": ((), (14, 12)), "conv2": ((2, 2, "pool"), (4, 4))}  # a run takes a twentieth of a second
 SOAK = pytest.mark.soak
-PROVENANCE = train.provenance
+PROVENANCE = runs.provenance
 CHILDREN = set()
 
 
@@ -60,7 +61,7 @@ def quick(monkeypatch, request):
         monkeypatch.setitem(models.NETS, net, row)
     monkeypatch.setattr(datasets, "VALIDATION", 300)
     monkeypatch.setattr(datasets, "load", functools.cache(datasets.load))
-    monkeypatch.setattr(train, "provenance", lambda args, data: {"commit": "this one", "command": ""})
+    monkeypatch.setattr(runs, "provenance", lambda *_: {"commit": "this one", "command": ""})
     yield
     for pid in CHILDREN:  # where a test failed on the way
         os.kill(pid, signal.SIGKILL)
@@ -78,7 +79,7 @@ def go(blobs, tmp_path, monkeypatch):
         base = ["prune.py", "--steps", 6, "--looks", 40, *levels, "--data-dir", blobs, "--threads", 1]
         line = [*base, "--out", tmp_path / str(out), *words]
         monkeypatch.setattr(sys, "argv", [str(word) for word in line])
-        train.at_the_door(prune.main)
+        runs.run_cli(prune.main)
         folder, = (tmp_path / str(out)).glob("*/")
         return folder
     return call
@@ -187,12 +188,12 @@ def test_killed_at_any_moment_it_ends_the_same(go, dots, tmp_path, monkeypatch, 
     """Every file after SIGKILLs, one in five of them just after a save of a level under way, and reruns."""
     go = functools.partial(go, "--data-dir", dots, "--looks", 1)
     monkeypatch.setitem(models.NETS, "fc", ((), (300, 100)))  # files of a size that a kill can hit
-    monkeypatch.setattr(train, "SAVE", 0)
+    monkeypatch.setattr(runs, "SAVE_INTERVAL", 0)
     go(out="warm")
     started = time.perf_counter()
     whole = digest(go(out="whole"))
     duration, r = time.perf_counter() - started, random.Random(0)
-    hits, saved, out, runs = 0, 0, tmp_path / "cut0", 1
+    hits, saved, out, outs = 0, 0, tmp_path / "cut0", 1
     while hits < number:
         before, child = inode(out), fork(lambda: go(out=out))
         if hits % 5 == 4:
@@ -209,7 +210,7 @@ def test_killed_at_any_moment_it_ends_the_same(go, dots, tmp_path, monkeypatch, 
         saved += code != 0 and inode(out) is not None
         if code == 0:
             assert digest(next(out.iterdir())) == whole
-            out, runs = tmp_path / f"cut{runs}", runs + 1
+            out, outs = tmp_path / f"cut{outs}", outs + 1
     assert digest(go(out=out)) == whole
     assert hits == number and saved >= number // 5
 
@@ -248,7 +249,7 @@ def test_a_fault_at_every_write_is_mended_by_a_rerun(go, dots, tmp_path, monkeyp
     """At each call in turn, those for underway.pt too; rerun; every file as of one run without a fault."""
     owner, name, act, ends = FAULTS[where]
     go = functools.partial(go, "--data-dir", dots, "--steps", 4, "--looks", 1)
-    monkeypatch.setattr(train, "SAVE", 0)
+    monkeypatch.setattr(runs, "SAVE_INTERVAL", 0)
     with monkeypatch.context() as patch:
         calls = at_call(patch, owner, name, -1, never)
         whole = digest(go(out="whole"))
@@ -284,7 +285,7 @@ PARTS = {  # flags of runs of two levels: steps of training in all
 def test_cut_at_every_step_only_the_rest_is_trained(go, monkeypatch, part):
     """Saved after each step: steps before the cut and after it make up one run's; so do the files."""
     words, steps = PARTS[part]
-    monkeypatch.setattr(train, "SAVE", 0)
+    monkeypatch.setattr(runs, "SAVE_INTERVAL", 0)
     folder = go(*words, out="whole")
     whole = digest(folder)
     levels = json.loads((folder / "metrics.json").read_text())["levels"]
@@ -292,11 +293,11 @@ def test_cut_at_every_step_only_the_rest_is_trained(go, monkeypatch, part):
         assert levels[1]["kept"]["fc1"] < 0.15 * levels[1]["size"]["fc1"]
     for number in range(steps):
         with monkeypatch.context() as patch:
-            at_call(patch, train, "adam", number, cut)
+            at_call(patch, train, "adam_step", number, cut)
             with pytest.raises(Cut):
                 go(*words, out=number)
         with monkeypatch.context() as patch:
-            calls = at_call(patch, train, "adam", -1, never)
+            calls = at_call(patch, train, "adam_step", -1, never)
             folder = go(*words, out=number)
         assert len(calls) == steps - number
         assert digest(folder) == whole and not (folder / "underway.pt").exists()
@@ -306,7 +307,7 @@ def test_a_level_is_saved_every_minute(go, monkeypatch):
     """On a clock that steps and looks move: after the steps that a plain count names, a minute and a step
     apart at the most."""
     clock, r, step_ends, saves = [0.0], random.Random(0), [], []
-    real_adam, real_evaluate, real_save = train.adam, train.evaluate, train.save
+    real_adam, real_evaluate, real_save = train.adam_step, train.evaluate, runs.save_file
 
     def adam(*args, **kwargs):
         step_ends.append(clock[0])
@@ -321,17 +322,17 @@ def test_a_level_is_saved_every_minute(go, monkeypatch):
         if path.name == "underway.pt":
             saves.append(clock[0])
         real_save(path, value)
-    monkeypatch.setattr(train, "time", types.SimpleNamespace(
-        monotonic=lambda: clock[0], perf_counter=time.perf_counter))
-    for name, spy in (("adam", adam), ("evaluate", evaluate), ("save", save)):
-        monkeypatch.setattr(train, name, spy)
+    monkeypatch.setattr(runs, "time", types.SimpleNamespace(monotonic=lambda: clock[0]))
+    for owner, name, spy in ((train, "adam_step", adam), (train, "evaluate", evaluate),
+                             (runs, "save_file", save)):
+        monkeypatch.setattr(owner, name, spy)
     go("--steps", 200, "--levels", 0, "--looks", 1)
     expected, last = [], 0.0
     for now in step_ends[1:]:  # a step ends where the next one starts
-        if now > last + train.SAVE:
+        if now > last + runs.SAVE_INTERVAL:
             expected.append(now)
             last = now
-    assert train.SAVE == 60 and saves == expected and len(saves) > 40
+    assert runs.SAVE_INTERVAL == 60 and saves == expected and len(saves) > 40
     steps = dict(zip(step_ends[1:], step_ends))
     assert all(steps[b] <= a + 60 for a, b in zip([0.0, *saves], saves))
 
@@ -372,11 +373,11 @@ def test_a_signal_in_a_level_loses_no_step(go, tmp_path, monkeypatch, signals):
     """The step under way is ended and saved; the rerun does the steps after it, and the files are equal."""
     whole = digest(go(out="whole"))
     numbers = [getattr(signal, each) for each in signals]
-    code, says = signalled(monkeypatch, train, "adam", 6 + 2, go, numbers)
+    code, says = signalled(monkeypatch, train, "adam_step", 6 + 2, go, numbers)
     *level_0, last = says.splitlines(keepends=True)
     assert code in {128 + number for number in numbers} and last == STOPPED and len(level_0) == 1
     assert list(tmp_path.glob("runs/*/underway.pt"))
-    calls = at_call(monkeypatch, train, "adam", -1, never)
+    calls = at_call(monkeypatch, train, "adam_step", -1, never)
     assert digest(go()) == whole and len(calls) == 6 - 3
 
 
@@ -390,12 +391,12 @@ def test_a_signal_before_training_leaves_nothing(go, tmp_path, monkeypatch, numb
 def test_a_signal_at_anothers_lock_leaves_that_run_alone(go, tmp_path, monkeypatch):
     """Every byte of the folder as before, the other process still its owner; it ends as if never met."""
     whole = digest(go(out="whole"))
-    owner, go_on = waiting(monkeypatch, train, "adam", 6 + 2, go)
+    owner, go_on = waiting(monkeypatch, train, "adam_step", 6 + 2, go)
     folder, = tmp_path.glob("runs/*")
     before = {path: path.read_bytes() for path in folder.iterdir()}
     assert signalled(monkeypatch, fcntl, "flock", 0, go, [signal.SIGTERM]) == (143, STOPPED)
     code, says = end(fork(go))
-    assert code == train.BUSY and one_sentence(says) and "another process" in says
+    assert code == runs.BUSY and one_sentence(says) and "another process" in says
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
     go_on()
     assert end(owner)[0] == 0 and digest(folder) == whole
@@ -406,7 +407,7 @@ def test_a_signal_at_anothers_lock_leaves_that_run_alone(go, tmp_path, monkeypat
 @pytest.mark.parametrize("limit", [1, 3_000, 40_000, 55_000, 100_000])
 def test_a_full_disk_is_one_sentence_and_costs_nothing_done(go, tmp_path, monkeypatch, limit):
     """No file above `limit` bytes: level 0 stays as it was, and the rerun without it equals an uncut run."""
-    monkeypatch.setattr(train, "SAVE", 0)
+    monkeypatch.setattr(runs, "SAVE_INTERVAL", 0)
     folder, whole = go("--levels", 0), digest(go(out="whole"))
     before = {path: path.read_bytes() for path in folder.iterdir()}
 
@@ -443,11 +444,11 @@ def test_a_file_that_cannot_be_read_is_not_damaged(go, monkeypatch, name):
 @pytest.mark.parametrize("name", ["init.pt", "underway.pt", "level_00.pt", "metrics.json"])
 def test_a_folder_that_takes_no_file_is_one_sentence(go, tmp_path, monkeypatch, name):
     """Refused from the write of `name` on; the rerun where it may write equals an uncut run."""
-    monkeypatch.setattr(train, "SAVE", 0)
+    monkeypatch.setattr(runs, "SAVE_INTERVAL", 0)
     whole, real = digest(go(out="whole")), Path.write_bytes
     with monkeypatch.context() as patch:
         patch.setattr(Path, "write_bytes", lambda path, blob: (
-            refuse(path) if path.name == f"{name}.tmp" else real(path, blob)))
+            refuse(path) if path.name.startswith(f"{name}.") else real(path, blob)))
         with pytest.raises(SystemExit) as stopped:
             go()
     assert one_sentence(stopped.value.code) and name in stopped.value.code
@@ -478,7 +479,7 @@ def small(tmp_path_factory):
     value = {"state": {"out.weight": torch.randn(3, 4, generator=g)},
              "masks": {"out": torch.rand(3, 4, generator=g) < 0.5},
              "correct": torch.arange(5, dtype=torch.uint8)}
-    train.save(path, value)
+    runs.save_file(path, value)
     assert path.stat().st_size < 4096
     return path, value
 
@@ -507,8 +508,8 @@ def misread(small, folder, places, bits=(0xff,)):
         for bit in bits:
             path.write_bytes(blob[:place] + bytes([blob[place] ^ bit]) + blob[place + 1:])
             try:
-                wrong += [(place, bit)] * (not same(small[1], train.load(path)))
-            except train.Damaged:
+                wrong += [(place, bit)] * (not same(small[1], runs.load_file(path)))
+            except runs.Damaged:
                 damaged += 1
     return wrong, damaged
 
@@ -531,8 +532,8 @@ def test_a_file_cut_short_is_damage(small, tmp_path):
     blob, path = small[0].read_bytes(), tmp_path / "level_00.pt"
     for length in range(0, len(blob), 64):
         path.write_bytes(blob[:length])
-        with pytest.raises(train.Damaged):
-            train.load(path)
+        with pytest.raises(runs.Damaged):
+            runs.load_file(path)
 
 
 def test_a_flipped_byte_of_metrics_is_damage_or_nothing(go, dots, tmp_path):
@@ -543,8 +544,8 @@ def test_a_flipped_byte_of_metrics_is_damage_or_nothing(go, dots, tmp_path):
     for at in range(len(whole)):
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1:])
         try:
-            assert {key: value for key, value in train.load(path).items() if key in saved} == saved, at
-        except train.Damaged:
+            assert {key: value for key, value in runs.load_file(path).items() if key in saved} == saved, at
+        except runs.Damaged:
             damaged += 1
     assert damaged > 0.9 * len(whole)  # the rest is spaces and the name
 
@@ -554,8 +555,8 @@ def underway(go, dots, tmp_path, monkeypatch):
     """(a folder cut in mid-level 1, go for its data)."""
     go = functools.partial(go, "--data-dir", dots, "--steps", 4, "--looks", 1)
     with monkeypatch.context() as patch:
-        patch.setattr(train, "SAVE", 0)
-        at_call(patch, train, "adam", 4 + 2, cut)
+        patch.setattr(runs, "SAVE_INTERVAL", 0)
+        at_call(patch, train, "adam_step", 4 + 2, cut)
         with pytest.raises(Cut):
             go(out="base")
     folder, = (tmp_path / "base").iterdir()
@@ -582,7 +583,7 @@ def test_a_shorter_run_leaves_a_longer_ones_level_under_way(underway, monkeypatc
     """Cut in level 1; then the same run to level 0, which is finished; then only the rest is trained."""
     _, go = underway
     go("--levels", 0, out="base")
-    calls = at_call(monkeypatch, train, "adam", -1, never)
+    calls = at_call(monkeypatch, train, "adam_step", -1, never)
     go(out="base")
     assert len(calls) == 4 - 2
 
@@ -598,8 +599,8 @@ def test_damage_is_named_and_made_again(underway, tmp_path, name):
         new = blob[:at] + bytes([blob[at] ^ r.randrange(1, 256)]) + blob[at + 1:] if case % 2 else blob[:at]
         (tmp_path / name).write_bytes(new)
         try:
-            bad = not train.load(tmp_path / name)
-        except train.Damaged:
+            bad = not runs.load_file(tmp_path / name)
+        except runs.Damaged:
             bad = True
         ended, says = again(go, folder, name, new)
         if (ended / name).exists() and (ended / name).read_bytes() == new:
@@ -629,13 +630,13 @@ def test_memory_stays_flat_over_40_levels(go, monkeypatch):
     monkeypatch.setitem(models.NETS, "fc", ((), (100, 30)))
 
     def measured():
-        resident, real = [], train.save
+        resident, real = [], runs.save_file
 
         def save(path, value):
             real(path, value)
             if path.name == "metrics.json":
                 resident.append(int(Path("/proc/self/status").read_text().split("VmRSS:")[1].split()[0]))
-        train.save = save
+        runs.save_file = save
         with contextlib.redirect_stderr(io.StringIO()):
             go("--levels", 40, "--steps", 1, "--rate-fc", 0.05, "--rate-out", 0.02)
         print(*resident)
@@ -1054,7 +1055,7 @@ def test_more_looks_than_steps_cost_nothing(go, dots):
 
 
 def test_without_git_the_commit_is_unknown(go, dots, tmp_path, monkeypatch):
-    monkeypatch.setattr(train, "provenance", PROVENANCE)
+    monkeypatch.setattr(runs, "provenance", PROVENANCE)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert tried(lambda: go("--data-dir", dots, *SMALL), tmp_path) == "done"
 
@@ -1088,11 +1089,11 @@ def test_a_second_signal_changes_nothing(go, dots, monkeypatch):
 def test_other_data_are_refused_from_level_0_on(go, dots, tmp_path, monkeypatch, rewind):
     """Cut in level 0, another data file put there."""
     words = ("--data-dir", tmp_path, *SMALL, "--steps", 6, "--rewind", rewind, "--levels", 0)
-    monkeypatch.setattr(train, "SAVE", 0)
+    monkeypatch.setattr(runs, "SAVE_INTERVAL", 0)
     monkeypatch.setattr(datasets, "load", datasets.load.__wrapped__)
     shutil.copy(dots / "mnist.npz", tmp_path)
     with monkeypatch.context() as patch:
-        at_call(patch, train, "adam", 4, cut)
+        at_call(patch, train, "adam_step", 4, cut)
         with pytest.raises(Cut):
             go(*words)
     with np.load(dots / "mnist.npz") as arrays:
@@ -1136,14 +1137,14 @@ def numbers(data_dir, capability=None):
             prune.main()
         metrics = json.loads(next(Path(out).glob("*/metrics.json")).read_text())
     return {"data_crc32": metrics["config"]["data_crc32"],
-            "levels": [{key: level[key] for key in ("kept", *train.CURVES)} for level in metrics["levels"]]}
+            "levels": [{key: level[key] for key in ("kept", *runs.CURVES)} for level in metrics["levels"]]}
 
 
 @pytest.fixture(scope="session")
 def glyphs(tmp_path_factory):
     """A folder with glyphs.npz, drawn here."""
     folder = tmp_path_factory.mktemp("glyphs")
-    datasets.write(folder / "glyphs.npz", datasets.SOURCES["glyphs"])
+    datasets.write_npz(folder / "glyphs.npz", datasets.SOURCES["glyphs"])
     return folder
 
 
@@ -1155,7 +1156,7 @@ def test_the_numbers_are_those_on_record(blobs, capability):
     assert found["data_crc32"] == recorded["data_crc32"]
     assert [level["kept"] for level in found["levels"]] == [level["kept"] for level in recorded["levels"]]
     for level, its in zip(found["levels"], recorded["levels"]):
-        for name in train.CURVES:
+        for name in runs.CURVES:
             assert level[name] == pytest.approx(its[name], rel=0, abs=1e-6), name
 
 
@@ -1165,7 +1166,7 @@ def test_the_numbers_are_those_on_record(blobs, capability):
 def test_a_lesser_cpu_draws_the_same_glyphs(glyphs, tmp_path, capability):
     subprocess.run([sys.executable, ROOT / "data.py", "--data", "glyphs", "--data-dir", tmp_path], check=True,
                    env={**os.environ, "ATEN_CPU_CAPABILITY": capability, "OMP_NUM_THREADS": "1"})
-    assert datasets.read(tmp_path / "glyphs.npz")[1] == datasets.read(glyphs / "glyphs.npz")[1]
+    assert datasets.read_npz(tmp_path / "glyphs.npz")[1] == datasets.read_npz(glyphs / "glyphs.npz")[1]
 
 
 if __name__ == "__main__":

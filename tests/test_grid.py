@@ -14,10 +14,11 @@ from collections import Counter
 
 import pytest
 
+import runs
+
 import plot
 import prune
 import stats
-import train
 from test_scripts import bash, copy_of_the_scripts
 
 FIRST, SECOND = "xavier_normal", "kaiming_normal"
@@ -316,7 +317,7 @@ def test_a_slurm_task_whose_run_is_in_other_hands_fails_and_is_made_up_for(tmp_p
         fcntl.flock(lock, fcntl.LOCK_EX)
         job = submit(slurm, grid)
         assert ended(slurm, job) == ["FAILED"]
-    assert task(slurm, f"{job}_1")["ExitCode"] == f"{train.BUSY}:0"
+    assert task(slurm, f"{job}_1")["ExitCode"] == f"{runs.BUSY}:0"
     assert OTHERS in (grid / f"slurm-{job}_1.out").read_text()
     assert [path.name for path in folder.iterdir()] == ["lock"]
     assert ended(slurm, submit(slurm, grid)) == ["COMPLETED"]

@@ -269,10 +269,10 @@ def test_quantile_inverts_the_distribution(shape):
     tail = torch.logspace(-7, -1, 500, dtype=torch.float64)
     middle = 0.5 + torch.tensor([-0.3, -0.1, 0.1, 0.3, -1e-9, 1e-9], dtype=torch.float64)
     u = torch.cat([tail, 1 - tail, middle])
-    x = inits.unit(u, shape)
+    x = inits.quantile(u, shape)
     torch.testing.assert_close(LAWS[shape][2](x), u, rtol=0, atol=1e-9)  # asin is steep at its ends
     torch.testing.assert_close(x[-1], -x[-2], rtol=1e-6, atol=0)
-    assert torch.isfinite(inits.unit(torch.tensor([0.0, 1.0]).double(), shape)).all()
+    assert torch.isfinite(inits.quantile(torch.tensor([0.0, 1.0]).double(), shape)).all()
 
 
 @pytest.mark.parametrize("net", SMALL)
@@ -451,15 +451,15 @@ SPELLINGS = {"sparse_50": "sparse_50", "xavier_normal@1": "xavier_normal", "spar
 @pytest.mark.parametrize("text", SPELLINGS)
 def test_scheme_has_one_spelling(text):
     parser = argparse.ArgumentParser()
-    parser.add_argument("--init", nargs="+", type=inits.scheme)
+    parser.add_argument("--init", nargs="+", type=inits.init_arg)
     assert parser.parse_args(["--init", text, "orthogonal"]).init == [SPELLINGS[text], "orthogonal"]
-    assert inits.scheme(SPELLINGS[text]) == SPELLINGS[text]
+    assert inits.init_arg(SPELLINGS[text]) == SPELLINGS[text]
 
 
 @pytest.mark.parametrize("text", ["glorot", "", "@2", "glorot@2", "xavier_normal ", "Xavier_normal"])
 def test_an_unknown_scheme_lists_the_choices(text):
     with pytest.raises(argparse.ArgumentTypeError) as error:
-        inits.scheme(text)
+        inits.init_arg(text)
     said = str(error.value)
     assert said.startswith(f"invalid choice: {text!r}") and "\n" not in said
     assert all(name in said for name in inits.INITS)
@@ -468,7 +468,7 @@ def test_an_unknown_scheme_lists_the_choices(text):
 @pytest.mark.parametrize("gain", ["", "x", "0", "-1", "nan", "inf", "1e999", "1e300", "1@2"])
 def test_a_gain_has_bounds(gain):
     with pytest.raises(argparse.ArgumentTypeError, match=r"^'orthogonal@.*': a gain is in \[1e-06, 1e\+06\]"):
-        inits.scheme(f"orthogonal@{gain}")
+        inits.init_arg(f"orthogonal@{gain}")
 
 
 def test_the_script_shows_every_scheme():

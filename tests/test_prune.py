@@ -7,7 +7,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from tqdm import tqdm
+
+import pruners
+
+import runs
+
+from conftest import steps_of
 
 import data
 import inits
@@ -41,9 +46,9 @@ def test_density_table_of_the_paper(net):
     rates = {f"rate_{kind}": rate for kind, rate in models.PAPER[net]["rates"].items()}
     total = sum(mask.numel() for mask in masks.values())
     for level, percent in REMAINING[net].items():
-        kept = prune.survivors(masks, config(**rates), level)
+        kept = pruners.kept_counts(masks, config(**rates), level)
         assert abs(100 * sum(kept.values()) / total - percent) <= 0.02
-    assert prune.survivors(full_masks("fc"), config(), 20)["out"] == 122  # a rate of 20% would leave 12
+    assert pruners.kept_counts(full_masks("fc"), config(), 20)["out"] == 122  # a rate of 20% would leave 12
 
 
 def plainly_kept(scores, masks, kept, scope):
@@ -71,8 +76,8 @@ def test_keep_largest_is_a_plain_sort(scope, values):
             scores = {name: (score * 4).round() for name, score in scores.items()}
         if values == "all equal":
             scores = {name: torch.zeros_like(score) for name, score in scores.items()}
-        kept = prune.survivors(masks, config(rate_conv=0.15), level)
-        new = prune.keep_largest(scores, masks, kept, scope)
+        kept = pruners.kept_counts(masks, config(rate_conv=0.15), level)
+        new = pruners.keep_largest(scores, masks, kept, scope)
         expected = plainly_kept(scores, masks, kept, scope)
         for name in shapes:
             assert set(new[name].flatten().nonzero().flatten().tolist()) == expected[name]
@@ -84,7 +89,7 @@ def test_keep_largest_is_a_plain_sort(scope, values):
 def test_a_score_that_is_no_number_is_the_smallest():
     scores = {"out": torch.tensor([[1.0, float("nan"), 0.5, float("nan")]])}
     masks = {"out": torch.ones(1, 4, dtype=torch.bool)}
-    kept = prune.keep_largest(scores, masks, {"out": 2}, "layer")["out"]
+    kept = pruners.keep_largest(scores, masks, {"out": 2}, "layer")["out"]
     assert kept.tolist() == [[True, False, True, False]]
 
 
@@ -120,16 +125,16 @@ def test_levels_equal_a_plain_loop(blobs, double):
     dataset, settings = data.load("mnist", blobs), config(rate_fc=0.6)
     dataset = dataset._replace(**{part: getattr(dataset, part).double()
                                   for part in ("x_train", "x_val", "x_test")})
-    w0, _ = train.initial(settings, dataset)
-    masks = plain_masks = train.ones(w0)
+    w0, _ = train.initial_state(settings, dataset)
+    masks = plain_masks = train.dense_masks(w0)
     for level in range(5):
-        state, _ = train.from_state(settings, dataset, w0, masks, level, 0, 200, tqdm(disable=True))
+        state, _ = train.train_from(settings, dataset, w0, masks, *steps_of(level, 0, 200))
         plain = plain_level("fc", w0, plain_masks, dataset, level, 200)
         for name in w0:
             torch.testing.assert_close(state[name], plain[name], rtol=0, atol=1e-10)
-        kept = prune.survivors(masks, settings, level + 1)
-        masks = prune.keep_largest(prune.magnitude(state), masks, kept, "layer")
-        plain_masks = prune.keep_largest(prune.magnitude(plain), plain_masks, kept, "layer")
+        kept = pruners.kept_counts(masks, settings, level + 1)
+        masks = pruners.keep_largest(pruners.magnitude(state), masks, kept, "layer")
+        plain_masks = pruners.keep_largest(pruners.magnitude(plain), plain_masks, kept, "layer")
         assert all(torch.equal(masks[name], plain_masks[name]) for name in masks)
 
 
@@ -137,9 +142,9 @@ def test_a_conv_net_equals_a_plain_loop():
     g = torch.Generator().manual_seed(0)
     x, y = torch.randn(120, 3, 8, 8, generator=g), torch.randint(10, (120,), generator=g)
     dataset, settings = data.Data(x, y, x, y, x, y, "none", 0), config(net="conv4", lr=3e-4)
-    w0, _ = train.initial(settings, dataset)
-    masks = {name: torch.rand(mask.shape, generator=g) < 0.5 for name, mask in train.ones(w0).items()}
-    state, _ = train.from_state(settings, dataset, w0, masks, 1, 0, 20, tqdm(disable=True))
+    w0, _ = train.initial_state(settings, dataset)
+    masks = {name: torch.rand(mask.shape, generator=g) < 0.5 for name, mask in train.dense_masks(w0).items()}
+    state, _ = train.train_from(settings, dataset, w0, masks, *steps_of(1, 0, 20))
     plain = plain_level("conv4", w0, masks, dataset, 1, 20, lr=3e-4)
     for name in w0:
         torch.testing.assert_close(state[name], plain[name], rtol=0, atol=1e-5)
@@ -149,11 +154,11 @@ def test_a_conv_net_equals_a_plain_loop():
 @pytest.mark.parametrize("density, precision", [(0.3, "fp32"), (0.03, "fp32"), (0.3, "bf16"), (0.03, "bf16")])
 def test_dead_weights_are_zero_after_every_step(blobs, density, precision):
     dataset, settings = data.load("mnist", blobs), config(precision=precision)
-    w0, _ = train.initial(settings, dataset)
+    w0, _ = train.initial_state(settings, dataset)
     masks = {name: torch.rand(mask.shape, generator=torch.Generator().manual_seed(0)) < density
-             for name, mask in train.ones(w0).items()}
+             for name, mask in train.dense_masks(w0).items()}
     for stop in range(6):
-        state, _ = train.from_state(settings, dataset, w0, masks, 3, 0, stop, tqdm(disable=True))
+        state, _ = train.train_from(settings, dataset, w0, masks, *steps_of(3, 0, stop))
         for name, mask in masks.items():
             assert not state[f"{name}.weight"][~mask].any()
             moved = state[f"{name}.weight"][mask] != w0[f"{name}.weight"][mask]
@@ -221,9 +226,9 @@ def test_a_run_records_what_survival_is_about(run, blobs, control):
         run()
         folder, = run("--control", control).glob(f"*-{control}-*")
     metrics = json.loads((folder / "metrics.json").read_text())
-    levels = [train.load(folder / f"level_0{k}.pt") for k in range(3)]
+    levels = [runs.load_file(folder / f"level_0{k}.pt") for k in range(3)]
     key = prune.CONTROLS[control].key
-    w0, _ = train.initial(metrics["config"], data.load("mnist", blobs), key)
+    w0, _ = train.initial_state(metrics["config"], data.load("mnist", blobs), key)
     if control == "random_mask":  # drawn afresh from the whole layer
         levels = [{**level, "from": levels[0]["masks"]} for level in levels]
     for level, record in zip(levels, metrics["levels"]):
@@ -240,13 +245,14 @@ def test_a_run_records_what_survival_is_about(run, blobs, control):
             assert row["auroc"] == pytest.approx(wins / (len(alive) * len(dead)))
 
 
-def test_provenance_is_noted_once_and_again_where_it_changes():
-    metrics, here = {"provenance": [], "levels": []}, {"commit": "a", "threads": 1, "command": "x"}
-    train.note(metrics, here)
-    metrics["levels"] += [{}, {}]
-    train.note(metrics, here | {"command": "y"})
-    train.note(metrics, here | {"threads": 2})
-    assert metrics["provenance"] == [here | {"level": 0}, here | {"threads": 2, "level": 2}]
+def test_provenance_is_noted_once_and_again_where_it_changes(tmp_path):
+    run, here = runs.Run(tmp_path, {}), {"commit": "a", "threads": 1, "command": "x"}
+    run.metrics = {"provenance": [], "levels": []}
+    run.add_provenance(here)
+    run.metrics["levels"] += [{}, {}]
+    run.add_provenance(here | {"command": "y"})
+    run.add_provenance(here | {"threads": 2})
+    assert run.metrics["provenance"] == [here | {"level": 0}, here | {"threads": 2, "level": 2}]
 
 
 def content(folder):
@@ -274,7 +280,7 @@ def test_without_rewinding_too_it_ends_the_same_wherever_it_is_cut(run, monkeypa
     """Cut before, within and after each replacement of a file; rerun; every file as if never cut."""
     words = ["--rewind", "none", "--levels", 1, "--steps", 8]
     whole = content(next(run(*words).iterdir()))
-    real, writes = train.replace, 2 + 2 * 2
+    real, writes = data.atomic_write, 2 + 2 * 2
     for cut in range(3 * writes):
         seen = []
 
@@ -290,10 +296,10 @@ def test_without_rewinding_too_it_ends_the_same_wherever_it_is_cut(run, monkeypa
             if moment == 2:
                 raise Killed
         out = tmp_path / f"cut{cut}"
-        monkeypatch.setattr(train, "replace", replace)
+        monkeypatch.setattr(runs, "atomic_write", replace)
         with pytest.raises(Killed):
             run(*words, "--out", out)
-        monkeypatch.setattr(train, "replace", real)
+        monkeypatch.setattr(runs, "atomic_write", real)
         run(*words, "--out", out)
         assert content(next(out.iterdir())) == whole, cut
 
@@ -328,8 +334,8 @@ def test_other_settings_are_refused_by_name(run, monkeypatch, tmp_path):
 
 def test_names_never_collide(run, monkeypatch):
     parser = train.Parser("")
-    train.add_args(parser)
-    prune.add_args(parser)
+    train.add_training_flags(parser)
+    prune.add_pruning_flags(parser)
     choices = [[], *(line.split() for line in (
         "--scope global", "--rewind 500", "--rewind none", "--epochs 5", "--steps 5", "--epochs 2",
         "--lr 0.1", "--batch 5", "--rate-fc .5", "--rate-out .5", "--input unit", "--preset quick",
@@ -342,7 +348,7 @@ def test_names_never_collide(run, monkeypatch):
             args = train.parse(parser)
         except SystemExit:  # --epochs with --steps
             continue
-        for name, settings in train.settings(args, "magnitude"):
+        for name, settings in train.expand_configs(args, "magnitude"):
             assert configs.setdefault(name, settings) == settings
     assert "mnist-fc-xavier_normal-magnitude-s0" in configs
     assert "mnist-fc-xavier_normal-magnitude-global-rewind500-s0" in configs
@@ -414,9 +420,10 @@ def test_auto_precision_goes_by_the_convolutions_and_the_cpu(monkeypatch, cpu):
     torch.backends.cudnn.allow_tf32 = True
     for net, expected in {"fc": "fp32", "wide": "fp32", "conv2": for_conv, "conv": for_conv}.items():
         parser = train.Parser("")
-        train.add_args(parser)
+        train.add_training_flags(parser)
         monkeypatch.setattr("sys.argv", ["train.py", "--net", net, "--device", "cpu"])
         assert train.parse(parser).precision == expected, net
+    train.configure_torch(threads=1)
     assert not torch.backends.cuda.matmul.allow_tf32 and not torch.backends.cudnn.allow_tf32
 
 
@@ -425,22 +432,22 @@ def test_auto_precision_goes_by_the_convolutions_and_the_cpu(monkeypatch, cpu):
      "A: B family 25 model 17"),
     ("processor\t: 0\nBogoMIPS\t: 50\n", "an arm"), (None, "an arm")])
 def test_the_provenance_names_the_processor(tmp_path, monkeypatch, info, expected):
-    monkeypatch.setattr(train, "Path", lambda _: tmp_path / "cpuinfo")
-    monkeypatch.setattr(train.platform, "processor", lambda: "an arm")
+    monkeypatch.setattr(runs, "Path", lambda _: tmp_path / "cpuinfo")
+    monkeypatch.setattr(runs.platform, "processor", lambda: "an arm")
     if info:
         (tmp_path / "cpuinfo").write_text(info)
-    name = train.processor(torch.device("cpu"))
+    name = runs.processor(torch.device("cpu"))
     assert name == f"cpu, {expected}, {torch.backends.cpu.get_cpu_capability()}"
 
 
 @pytest.mark.parametrize("how", ["signs", "rescaled"])
 def test_levels_restart_from_what_the_rewind_says(run, monkeypatch, how):
-    starts, real = [], train.run_level
+    starts, real = [], train.train_level
 
-    def spy(args, config, data, folder, metrics, state, masks, *rest):
-        starts.append((state, masks))
-        return real(args, config, data, folder, metrics, state, masks, *rest)
-    monkeypatch.setattr(train, "run_level", spy)
+    def spy(run, data, start, masks, *rest):
+        starts.append((start, masks))
+        return real(run, data, start, masks, *rest)
+    monkeypatch.setattr(train, "train_level", spy)
     folder, = run("--rewind", how).iterdir()
     w0 = torch.load(folder / "init.pt", weights_only=True)
     for level, (state, masks) in enumerate(starts):
@@ -465,15 +472,15 @@ def test_a_removed_unit_has_no_bias_though_the_level_restarts_from_trained_ones(
 
 
 def test_every_pruner_runs_to_the_same_counts(run):
-    for name, row in prune.PRUNERS.items():
+    for name, row in pruners.PRUNERS.items():
         scope = "global" if name == "random" else "layer"
         out = run("--pruner", name, "--steps", 10, "--looks", 1, "--scope", scope)
         folder, = out.glob(f"mnist-fc-xavier_normal-{name}-*")
         levels = json.loads((folder / "metrics.json").read_text())["levels"]
         masks = full_masks("fc")
-        if row.keep is prune.keep_weights:
+        if row.keep is pruners.keep_weights:
             for level in levels:
-                kept = prune.survivors(masks, config(), level["level"])
+                kept = pruners.kept_counts(masks, config(), level["level"])
                 assert sum(level["kept"].values()) == sum(kept.values())
         assert [sum(level["kept"].values()) for level in levels] == sorted(
             (sum(level["kept"].values()) for level in levels), reverse=True)
@@ -490,8 +497,8 @@ def test_one_shot_keeps_as_many_as_the_iterative_level(run):
         once, again = saved_masks(folder, level), saved_masks(iterative, level)
         assert all(once[name].sum() == again[name].sum() for name in once)
     first = torch.load(folder / "level_00.pt", weights_only=True)
-    expected = prune.keep_largest(prune.magnitude(first["state"]), first["masks"],
-                                  prune.survivors(first["masks"], config(), 3), "layer")
+    expected = pruners.keep_largest(pruners.magnitude(first["state"]), first["masks"],
+                                  pruners.kept_counts(first["masks"], config(), 3), "layer")
     assert all(torch.equal(saved_masks(folder, 3)[name], expected[name]) for name in expected)
 
 
@@ -521,16 +528,16 @@ def test_masks_that_do_not_fit_or_are_gone_are_refused_before_anything_is_writte
     for words in (["--seed", 1], ["--rate-fc", 0.5]):
         with pytest.raises(SystemExit, match="of another net, data file, seed or rate"):
             run("--masks-from", donor.name, *words)
-    metrics = train.load(donor / "metrics.json")
-    train.save(donor / "metrics.json", {**metrics, "config": {**metrics["config"], "data_crc32": 1}})
+    metrics = runs.load_file(donor / "metrics.json")
+    runs.save_file(donor / "metrics.json", {**metrics, "config": {**metrics["config"], "data_crc32": 1}})
     with pytest.raises(SystemExit, match="of another net, data file, seed or rate"):
         run("--masks-from", donor.name)
-    train.save(donor / "metrics.json", metrics)
+    runs.save_file(donor / "metrics.json", metrics)
     level = donor / "level_01.pt"
     level.write_bytes(level.read_bytes()[:-100])
     for says in ("is damaged", "is gone"):
         with pytest.raises(SystemExit, match=f"level_01.pt {says}.*: delete its folder and run again"):
-            train.at_the_door(lambda: run("--control", "shuffle"))
+            runs.run_cli(lambda: run("--control", "shuffle"))
         level.unlink(missing_ok=True)
     assert list(donor.parent.iterdir()) == [donor]
 
@@ -549,13 +556,13 @@ def test_levels_without_checkpoints_are_made_again_and_said_to_be(run, tmp_path,
 
 def test_the_provenance_of_a_level_made_again_is_that_of_its_making(run):
     folder, = run().iterdir()
-    metrics = train.load(folder / "metrics.json")
+    metrics = runs.load_file(folder / "metrics.json")
     metrics["provenance"] = [metrics["provenance"][0] | {"commit": "old"}]
-    train.save(folder / "metrics.json", metrics)
+    runs.save_file(folder / "metrics.json", metrics)
     for level in (1, 2):
         (folder / f"level_0{level}.pt").unlink()
     run("--levels", 3)
-    found = train.load(folder / "metrics.json")["provenance"]
+    found = runs.load_file(folder / "metrics.json")["provenance"]
     assert [row["level"] for row in found] == [0, 1]
     assert found[0]["commit"] == "old" != found[1]["commit"]
 
@@ -566,17 +573,17 @@ def test_a_run_that_another_process_has_finished_since_is_left_alone(blobs, tmp_
     words = ["--steps", 40, "--looks", 2, "--data-dir", blobs, "--out", tmp_path / "runs"]
     words += ["--levels", 0] if script is prune else []
     monkeypatch.setattr(sys, "argv", [script.__name__, *map(str, words)])
-    listed, before = train.unfinished, []
+    listed, before = train.pending_runs, []
 
     def late(*args, **settings):
-        todo = listed(*args, **settings)
+        pending = listed(*args, **settings)
         with monkeypatch.context() as patch:
-            patch.setattr(train, "unfinished", listed)
+            patch.setattr(train, "pending_runs", listed)
             script.main()
         folder, = (tmp_path / "runs").iterdir()
         before.append((folder, content(folder)))
-        return todo
-    monkeypatch.setattr(train, "unfinished", late)
+        return pending
+    monkeypatch.setattr(train, "pending_runs", late)
     script.main()
     (folder, there), = before
-    assert len(train.load(folder / "metrics.json")["levels"]) == 1 and content(folder) == there
+    assert len(runs.load_file(folder / "metrics.json")["levels"]) == 1 and content(folder) == there

@@ -2,7 +2,10 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from tqdm import tqdm
+
+import pruners
+
+from conftest import steps_of
 
 import data as datasets
 import inits
@@ -11,8 +14,8 @@ import prune
 import train
 
 SHAPES = {"fc": (1, 4, 4), "conv2": (3, 8, 8), "conv4": (3, 8, 8)}
-AFTER = [name for name, row in prune.PRUNERS.items() if row.when == "after"]
-BEFORE = [name for name, row in prune.PRUNERS.items() if row.when == "before"]
+AFTER = [name for name, row in pruners.PRUNERS.items() if row.when == "after"]
+BEFORE = [name for name, row in pruners.PRUNERS.items() if row.when == "before"]
 
 
 def config(**settings):
@@ -64,20 +67,20 @@ def outputs(net, state, x):
 
 
 def score(name, net, state, **settings):
-    data = images(net, state["out.weight"].dtype)
-    return prune.PRUNERS[name].score(state, state, train.ones(state), config(net=net, **settings), data, 1)
+    data, masks = images(net, state["out.weight"].dtype), train.dense_masks(state)
+    return pruners.PRUNERS[name].score(state, state, masks, config(net=net, **settings), data, 1)
 
 
 def decide(settings, state, masks, level, w0=None):
     data = images(settings["net"], state["out.weight"].dtype)
-    return prune.next_masks(settings, data, state, w0 or drawn(settings["net"]), masks, level)
+    return pruners.pruned(masks, state, w0 or drawn(settings["net"]), settings, data, level)
 
 
 @pytest.fixture
 def few_rounds(net, monkeypatch):
     """SynFlow in ten rounds on the larger nets, to be quick."""
     if net != "fc":
-        monkeypatch.setitem(prune.PRUNERS, "synflow", prune.PRUNERS["synflow"]._replace(rounds=10))
+        monkeypatch.setitem(pruners.PRUNERS, "synflow", pruners.PRUNERS["synflow"]._replace(rounds=10))
 
 
 # ---- scores
@@ -98,7 +101,7 @@ def test_snip_and_grasp_are_finite_differences(net, name, cool, which):
     """The change of the loss, or of half the gradient's squared norm, as a weight is scaled by 1 +- h, so
     small that no ReLU turns."""
     state, data, h = noisy(drawn(net, dtype=torch.float64), 0), images(net, torch.float64), 1e-7
-    x, y = prune.sample(config(), data)
+    x, y = pruners.scoring_batch(config(), data)
     scores = score(name, net, state)
     for layer, values in scores.items():
         top = values.abs().max()
@@ -116,14 +119,14 @@ def test_snip_and_grasp_are_finite_differences(net, name, cool, which):
 def test_grasp_keeps_what_its_loss_would_take_gradient_from():
     """|g| without the tenth that it removes first is above that without a random tenth, or its best."""
     state, data = drawn("fc", dtype=torch.float64), images("fc", torch.float64)
-    x, y = prune.sample(config(), data)
-    scores, dense, norm = score("grasp", "fc", state), train.ones(state), {}
+    x, y = pruners.scoring_batch(config(), data)
+    scores, dense, norm = score("grasp", "fc", state), train.dense_masks(state), {}
     kept = {layer: round(0.9 * mask.numel()) for layer, mask in dense.items()}
     for how, sign in (("kept", 1), ("reversed", -1), ("random", 0)):
         ranks = {layer: sign * values if sign else torch.rand(values.shape, generator=datasets.rng(layer))
                  for layer, values in scores.items()}
-        masks = prune.keep_largest(ranks, dense, kept, "global")
-        norm[how] = loss_and_gradient("fc", masked(state, masks), x, y, prune.COOL)[1]
+        masks = pruners.keep_largest(ranks, dense, kept, "global")
+        norm[how] = loss_and_gradient("fc", masked(state, masks), x, y, pruners.GRASP_TEMPERATURE)[1]
     assert norm["kept"] > norm["random"] > norm["reversed"]
 
 
@@ -143,10 +146,11 @@ def test_synflow_masks_of_xavier_and_kaiming_are_the_same(net, shape, scope, few
     masks = []
     for rule in ("xavier", "kaiming"):
         w0 = drawn(net, f"{rule}_{shape}", dtype=torch.float64)
-        masks.append(decide(config(net=net, pruner="synflow", scope=scope), w0, train.ones(w0), 12, w0))
+        settings = config(net=net, pruner="synflow", scope=scope)
+        masks.append(decide(settings, w0, train.dense_masks(w0), 12, w0))
     assert same(*masks)
     if scope == "global":
-        assert counts(masks[0]) != prune.survivors(masks[0], config(), 12)  # it is not a rule of counts
+        assert counts(masks[0]) != pruners.kept_counts(masks[0], config(), 12)  # it is not a rule of counts
 
 
 @pytest.mark.parametrize("scope", prune.SCOPES)
@@ -157,7 +161,7 @@ def test_balanced_layers_change_neither_masks_nor_outputs(net, name, scope, few_
     deviation leave the masks, in float64."""
     for dtype, equal in ((torch.float32, torch.equal), (torch.float64, torch.allclose)):
         w0 = drawn(net, dtype=dtype)
-        layers = prune.weights(w0)
+        layers = pruners.weights_of(w0)
         if dtype == torch.float32:
             half = len(layers) // 2
             factors = [2.0 ** k for k in range(half, 0, -1)] + [1.0] * (len(layers) % 2)
@@ -169,21 +173,21 @@ def test_balanced_layers_change_neither_masks_nor_outputs(net, name, scope, few_
         x = images(net, dtype).x_train
         assert equal(outputs(net, w0, x), outputs(net, balanced, x))
         settings = config(net=net, pruner=name, scope=scope)
-        assert same(*[decide(settings, w, train.ones(w), 10, w) for w in (w0, balanced)])
+        assert same(*[decide(settings, w, train.dense_masks(w), 10, w) for w in (w0, balanced)])
 
 
 @pytest.mark.parametrize("scope", prune.SCOPES)
 def test_synflow_rounds_are_a_plain_loop(scope):
     w0, settings = drawn("fc"), config(pruner="synflow", scope=scope, rate_fc=0.3)
-    plain = train.ones(w0)
+    plain = train.dense_masks(w0)
     size = {name: mask.numel() for name, mask in plain.items()}
     density = {"fc1": 0.7 ** 8, "fc2": 0.7 ** 8, "out": 0.9 ** 8}
     for r in range(1, 101):
         fraction = {name: round(size[name] * density[name] ** (r / 100)) for name in size}
-        scores = prune.synflow(masked(w0, plain), None, train.ones(w0), settings, images("fc"), None)
-        plain = prune.keep_largest(scores, plain, fraction, scope)
-    assert same(decide(settings, w0, train.ones(w0), 8, w0), plain)
-    assert sum(counts(plain).values()) == sum(prune.survivors(plain, settings, 8).values())
+        scores = pruners.synflow(masked(w0, plain), None, train.dense_masks(w0), settings, images("fc"), None)
+        plain = pruners.keep_largest(scores, plain, fraction, scope)
+    assert same(decide(settings, w0, train.dense_masks(w0), 8, w0), plain)
+    assert sum(counts(plain).values()) == sum(pruners.kept_counts(plain, settings, 8).values())
 
 
 def test_the_plain_scores():
@@ -191,14 +195,14 @@ def test_the_plain_scores():
     state = noisy(w0, 3)
     for name, formula in {"magnitude": lambda w, v: w.abs(), "movement": lambda w, v: (w - v).abs(),
                           "magnitude_increase": lambda w, v: w.abs() - v.abs()}.items():
-        scores = prune.PRUNERS[name].score(state, w0, None, None, None, None)
+        scores = pruners.PRUNERS[name].score(state, w0, None, None, None, None)
         assert list(scores) == ["fc1", "fc2", "out"]
         assert all(torch.equal(scores[k], formula(state[f"{k}.weight"], w0[f"{k}.weight"])) for k in scores)
 
 
 def test_random_scores_come_from_seed_and_level_alone():
     one, other = drawn("fc"), drawn("fc", "kaiming_uniform")
-    dense = train.ones(one)
+    dense = train.dense_masks(one)
     for name, fresh in {"random": True, "random_init": False}.items():
         masks = {level: decide(config(pruner=name), one, dense, level) for level in (1, 2, 6)}
         assert same(masks[6], decide(config(pruner=name), other, dense, 6))
@@ -209,23 +213,24 @@ def test_random_scores_come_from_seed_and_level_alone():
 
 def test_the_scored_images_are_ten_of_each_class():
     data = images("fc")
-    x, y = prune.sample(config(), data)
+    x, y = pruners.scoring_batch(config(), data)
     assert y.bincount().tolist() == [10] * 10
     rows = [(data.x_train == image).flatten(1).all(1).nonzero().item() for image in x]
     assert len(set(rows)) == 100 and data.y_train[rows].equal(y)
-    assert prune.sample(config(init="kaiming_normal"), data)[0].equal(x)
-    assert not prune.sample(config(seed=1), data)[0].equal(x)
+    assert pruners.scoring_batch(config(init="kaiming_normal"), data)[0].equal(x)
+    assert not pruners.scoring_batch(config(seed=1), data)[0].equal(x)
 
 
-@pytest.mark.parametrize("name", prune.PRUNERS)
+@pytest.mark.parametrize("name", pruners.PRUNERS)
 def test_a_row_is_complete_and_leaves_its_inputs_alone(name):
     w0 = drawn("conv2")
-    state = w0 if prune.PRUNERS[name].when == "before" else noisy(w0, 4)
+    state = w0 if pruners.PRUNERS[name].when == "before" else noisy(w0, 4)
     before = {key: tensor.clone() for key, tensor in state.items()}
-    scores = prune.PRUNERS[name].score(state, w0, train.ones(w0), config(net="conv2"), images("conv2"), 1)
-    assert {k: s.shape for k, s in scores.items()} == {k: w.shape for k, w in prune.weights(w0).items()}
+    scores = pruners.PRUNERS[name].score(state, w0, train.dense_masks(w0), config(net="conv2"),
+                                         images("conv2"), 1)
+    assert {k: s.shape for k, s in scores.items()} == {k: w.shape for k, w in pruners.weights_of(w0).items()}
     assert all(s.isfinite().all() and not s.requires_grad for s in scores.values())
-    assert same(state, before) and len(prune.PRUNERS[name].text) < 90
+    assert same(state, before) and len(pruners.PRUNERS[name].text) < 90
 
 
 # ---- counts and nesting
@@ -233,19 +238,19 @@ def test_a_row_is_complete_and_leaves_its_inputs_alone(name):
 def test_no_number_is_below_every_score():
     scores = {"out": torch.tensor([[-1.0, float("nan"), -torch.inf, float("nan"), -2.0]])}
     masks = {"out": torch.tensor([[True, True, True, True, False]])}
-    assert prune.keep_largest(scores, masks, {"out": 2}, "layer")["out"].tolist() == [[1, 0, 1, 0, 0]]
-    assert prune.keep_largest(scores, masks, {"out": 3}, "layer")["out"].tolist() == [[1, 1, 1, 0, 0]]
+    assert pruners.keep_largest(scores, masks, {"out": 2}, "layer")["out"].tolist() == [[1, 0, 1, 0, 0]]
+    assert pruners.keep_largest(scores, masks, {"out": 3}, "layer")["out"].tolist() == [[1, 1, 1, 0, 0]]
 
 
 @pytest.mark.parametrize("scope", prune.SCOPES)
 @pytest.mark.parametrize("name", [name for name in AFTER if name != "filters"])
 def test_iterative_masks_are_nested_and_one_shot_ones_as_many(name, scope):
     w0, settings = drawn("fc"), config(pruner=name, scope=scope)
-    dense = masks = train.ones(w0)
+    dense = masks = train.dense_masks(w0)
     for level in range(1, 8):
         last, masks = masks, decide(settings, masked(noisy(w0, level), masks), masks, level, w0)
         shot = decide(settings, noisy(w0, 0), dense, level, w0)
-        kept = prune.survivors(dense, settings, level)
+        kept = pruners.kept_counts(dense, settings, level)
         assert inside(masks, last) and (level == 1 or not same(masks, shot))
         if scope == "layer":
             assert counts(masks) == counts(shot) == kept
@@ -256,9 +261,9 @@ def test_iterative_masks_are_nested_and_one_shot_ones_as_many(name, scope):
 @pytest.mark.parametrize("name", BEFORE)
 def test_masks_before_training_are_exact(name, scope):
     w0, settings = drawn("fc"), config(pruner=name, scope=scope)
-    levels = [decide(settings, w0, train.ones(w0), level, w0) for level in (2, 11)]
+    levels = [decide(settings, w0, train.dense_masks(w0), level, w0) for level in (2, 11)]
     for level, masks in zip((2, 11), levels):
-        kept = prune.survivors(masks, settings, level)
+        kept = pruners.kept_counts(masks, settings, level)
         assert sum(counts(masks).values()) == sum(kept.values())
         assert scope == "global" or counts(masks) == kept
     assert name == "synflow" or inside(levels[1], levels[0])  # one score for all densities
@@ -273,10 +278,10 @@ def living(masks):
 def stages(net, scope, levels=8):
     """(level, masks, the state restarted from) of filters, iterative, weights and biases ever new."""
     w0, settings = noisy(drawn(net), 0), config(net=net, pruner="filters", scope=scope)
-    masks = train.ones(w0)
+    masks = train.dense_masks(w0)
     for level in range(1, levels + 1):
         masks = decide(settings, masked(noisy(w0, level), masks), masks, level, w0)
-        yield level, masks, prune.without_idle_biases(masked(noisy(w0, level), masks), masks)
+        yield level, masks, pruners.without_idle_biases(masked(noisy(w0, level), masks), masks)
 
 
 @pytest.mark.parametrize("scope", prune.SCOPES)
@@ -327,7 +332,7 @@ def test_a_net_without_units_is_the_net_with_their_activations_at_zero(net):
 
 def test_filters_go_by_their_l1_norm():
     state, settings = drawn("fc"), config(pruner="filters")
-    masks = decide(settings, state, train.ones(state), 3)
+    masks = decide(settings, state, train.dense_masks(state), 3)
     norms = [row.abs().sum().item() for row in state["fc1.weight"]]
     best = sorted(range(300), key=lambda unit: -norms[unit])[:round(300 * 0.8 ** 3)]
     assert living(masks)["fc1"].nonzero().flatten().tolist() == sorted(best)
@@ -337,24 +342,24 @@ def test_units_of_all_layers_compare_by_the_weight():
     """fc1 has 16 inputs a unit and fc2 300: its sums would be the larger, its means are the smaller."""
     state = drawn("fc")
     state["fc1.weight"], state["fc2.weight"] = torch.full((300, 16), 0.2), torch.full((100, 300), -0.1)
-    masks = decide(config(pruner="filters", scope="global"), state, train.ones(state), 1)
+    masks = decide(config(pruner="filters", scope="global"), state, train.dense_masks(state), 1)
     assert counts(living(masks)) == {"fc1": 300, "fc2": 20, "out": 10}
 
 
 def test_a_layer_of_small_weights_keeps_its_best_unit():
     state, settings = drawn("fc"), config(pruner="filters", scope="global")
     state["fc2.weight"] = state["fc2.weight"] * 1e-3
-    masks = decide(settings, state, train.ones(state), 5)
+    masks = decide(settings, state, train.dense_masks(state), 5)
     best = state["fc2.weight"].abs().sum(1).argmax()
     assert living(masks)["fc2"].nonzero().flatten().tolist() == [best]
     assert int(living(masks)["fc1"].sum()) == round(300 * 0.8 ** 5) + round(100 * 0.8 ** 5) - 1
-    masks = decide(config(pruner="filters"), state, train.ones(state), 40)
+    masks = decide(config(pruner="filters"), state, train.dense_masks(state), 40)
     assert counts(living(masks)) == {"fc1": 1, "fc2": 1, "out": 10}
 
 
 def test_biases_of_removed_units_stay_zero_in_training():
     _, masks, state = list(stages("fc", "layer"))[-1]
-    trained, _ = train.from_state(config(), images("fc"), state, masks, 1, 0, 8, tqdm(disable=True))
+    trained, _ = train.train_from(config(), images("fc"), state, masks, *steps_of(1, 0, 8))
     for name in ("fc1", "fc2"):
         dead = ~living(masks)[name]
         assert dead.any() and not trained[f"{name}.bias"][dead].any()
@@ -363,9 +368,9 @@ def test_biases_of_removed_units_stay_zero_in_training():
 
 
 def test_only_idle_biases_are_cleared():
-    state, masks = noisy(drawn("fc"), 5), train.ones(drawn("fc"))
+    state, masks = noisy(drawn("fc"), 5), train.dense_masks(drawn("fc"))
     masks["fc1"][:3], masks["fc2"][:, 1:4], masks["out"][2] = False, False, False  # 0, 1, 2 in, 1, 2, 3 out
-    cleared = prune.without_idle_biases(state, masks)
+    cleared = pruners.without_idle_biases(state, masks)
     assert (cleared["fc1.bias"] == 0).nonzero().flatten().tolist() == [1, 2]
     assert same({**state, "fc1.bias": 0 * state["fc1.bias"]}, {**cleared, "fc1.bias": 0 * state["fc1.bias"]})
     x = images("fc").x_train
@@ -375,14 +380,14 @@ def test_only_idle_biases_are_cleared():
 # ---- rewinds and controls
 
 def some_masks(net, density, key=0):
-    g, dense = datasets.rng("masks", key), train.ones(drawn(net))
+    g, dense = datasets.rng("masks", key), train.dense_masks(drawn(net))
     return {name: torch.rand(mask.shape, generator=g) < density for name, mask in dense.items()}
 
 
 def test_signs():
     w0 = drawn("conv2")
     w0["conv1.weight"][0, 0] = 0
-    start = prune.REWINDS["signs"](w0, None, None)
+    start = pruners.REWINDS["signs"](w0, None, None)
     for name, w in w0.items():
         if name.endswith("bias"):
             assert torch.equal(start[name], w)
@@ -396,14 +401,14 @@ def test_signs():
 def test_rescaled_keeps_each_units_norm(net):
     w0 = noisy(drawn(net), 6)
     copy = {name: tensor.clone() for name, tensor in w0.items()}
-    assert same(prune.REWINDS["rescaled"](w0, train.ones(w0), None), w0)  # dense: bit for bit
+    assert same(pruners.REWINDS["rescaled"](w0, train.dense_masks(w0), None), w0)  # dense: bit for bit
     for density in (0.5, 0.2):  # the second from w0 again: its norms are w0's, not the first's
         masks = some_masks(net, density)
-        start = prune.REWINDS["rescaled"](w0, masks, None)
+        start = pruners.REWINDS["rescaled"](w0, masks, None)
         for name, mask in masks.items():
             new, old = start[f"{name}.weight"].flatten(1), w0[f"{name}.weight"].flatten(1)
             left = (old * mask.flatten(1)).norm(dim=1)
-            within = prune.STRETCH * left >= old.norm(dim=1)  # others are the next test's
+            within = pruners.MAX_RESCALE * left >= old.norm(dim=1)  # others are the next test's
             assert within.float().mean() > 0.9
             torch.testing.assert_close(new.norm(dim=1)[within], old.norm(dim=1)[within])
             direction = F.cosine_similarity(new, old * mask.flatten(1))[within]
@@ -414,24 +419,24 @@ def test_rescaled_keeps_each_units_norm(net):
 
 
 def test_rescaled_at_its_limits():
-    w0, masks = drawn("fc"), train.ones(drawn("fc"))
+    w0, masks = drawn("fc"), train.dense_masks(drawn("fc"))
     masks["fc1"][0] = False  # a unit without survivors
     masks["fc1"][1], w0["fc1.weight"][1, 3] = torch.arange(16) == 3, 1e-4  # one that is left far too small
     w0["fc1.weight"][2] = 0  # one of zeros
-    start = prune.REWINDS["rescaled"](w0, masks, None)["fc1.weight"]
+    start = pruners.REWINDS["rescaled"](w0, masks, None)["fc1.weight"]
     assert not start[0].any() and not start[2].any()
-    assert torch.equal(start[1], w0["fc1.weight"][1] * masks["fc1"][1] * prune.STRETCH)
+    assert torch.equal(start[1], w0["fc1.weight"][1] * masks["fc1"][1] * pruners.MAX_RESCALE)
 
 
 def test_none_goes_on():
     last = noisy(drawn("fc"), 7)
-    assert prune.REWINDS["none"](drawn("fc"), None, last) is last
+    assert pruners.REWINDS["none"](drawn("fc"), None, last) is last
 
 
 def test_reinit_is_another_draw_of_the_same_scheme():
     key = prune.CONTROLS["reinit"][0]
     for init in ("xavier_normal", "kaiming_uniform"):
-        own, other = prune.weights(drawn("fc", init)), prune.weights(drawn("fc", init, key))
+        own, other = pruners.weights_of(drawn("fc", init)), pruners.weights_of(drawn("fc", init, key))
         for name, w in own.items():
             assert abs(other[name].std() / w.std() - 1) < 0.1
             assert abs(torch.corrcoef(torch.stack([w.flatten(), other[name].flatten()]))[0, 1]) < 0.15
@@ -439,7 +444,7 @@ def test_reinit_is_another_draw_of_the_same_scheme():
 
 
 def test_shuffle_changes_every_mask_that_can_change_and_keeps_every_count():
-    dense = train.ones(drawn("fc"))
+    dense = train.dense_masks(drawn("fc"))
     tiny = {"one": torch.eye(2, dtype=torch.bool)[:1], "few": torch.tensor([[True, True, False]])}
     for seed in range(20):  # half of the permutations of two change nothing
         masks = {**some_masks("fc", 0.3, seed), **tiny, "full": dense["out"], "empty": ~dense["out"]}

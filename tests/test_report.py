@@ -15,6 +15,8 @@ from test_analysis import made
 from test_stats import fake
 
 import build
+import diagnostics
+import runs
 import data as datasets
 import inits
 import models
@@ -114,7 +116,7 @@ def test_the_counts_typed_in_text_and_slides_are_those_of_the_code():
 
 @pytest.mark.skipif(not (REAL / "mnist.npz").exists(), reason="the real MNIST is not at hand")
 def test_as_many_pixels_are_always_dark_as_the_text_says():
-    dark = int(models.dark(datasets.load("mnist", REAL).x_train).sum())
+    dark = int(diagnostics.constant_inputs(datasets.load("mnist", REAL).x_train).sum())
     pixels = json.loads(tables.PIXELS.read_text())["mnist"]
     rare = sum(n < tables.RARE * pixels["images"] for n in pixels["lit"])
     text = (ROOT / "report" / "text.md").read_text().replace("\n", " ")
@@ -350,52 +352,6 @@ def test_what_the_text_says_in_words_of_the_screen_is_so():
         inits.init_(layers, init, datasets.rng(0, "init"), None, None)
         drawn.append([layer.weight for layer in layers.values()])
     assert all((a == b).all() for a, b in zip(*drawn))
-
-
-def test_what_the_text_says_in_words_of_schemes_by_the_say_of_initial_size_is_so():
-    groups = results()
-    schemes = tables.exploring(groups, tables.HALVED)
-    for bounds in ((1, tables.TAIL[0]), tables.TAIL):       # "first rises and then falls"
-        areas = tables.by_scheme(schemes, bounds)
-        gains = [statistics.mean(areas[f"xavier_normal{gain}"].values())
-                 for gain in ("@0.1", "@0.25", "@0.5", "", "@2", "@4")]
-        assert gains[0] < gains[1] < min(gains[2:4]) and gains[3] > gains[4] > gains[5]
-    ratio = {init: statistics.mean(found.values()) for init, found in tables.say_of(schemes, "rho").items()
-             if len(found) == 5}
-    assert ratio.pop("torch_default") < ratio["xavier_normal@0.5"]      # "lies left of both", "the others"
-    assert all(ratio["xavier_normal@0.5"] < value < ratio["xavier_normal@2"] for init, value in ratio.items()
-               if "@" not in init)
-    counts = {(row[0].rpartition(", ")[2], row[4]) for row in tables.say(groups)[2]}
-    assert counts == {("screen", "23"), ("MNIST", "6"), ("Fashion-MNIST", "6"), ("CIFAR-10", "6")}
-    for name in ("text.md", "slides.md"):
-        assert "23 schemes" in (ROOT / "report" / name).read_text()
-    cells = {key.removeprefix("say."): sign(cell) for key, cell in build.said(groups).items()}
-    low = {key for key in cells if cells[key] == -1}
-    for name in ("screen.{}.1-6-to-0-21.6-6", "mnist.{}.1-2-to-0-21.6-6"):  # "at MNIST's sparse end it stays"
-        assert {f"{name.format(what)}.{measure}" for measure in tables.SAY for what in ("area", "less")} < low
-    assert {f"conv2.area.100-to-3.6-6.{measure}" for measure in tables.SAY} <= low
-    upper = {key for key in cells if ".less.100" in key or key.startswith("fashion.area.100")}
-    assert not upper & low and len(upper) == 15             # "in any of the upper ranges", "not seen"
-    assert [cells[f"mnist.area.1-2-to-0-21.1-2.{measure}"] for measure in tables.SAY] == [0, 0, -1]
-    many = {name: members for name, members, _ in tables.many_schemes(groups)}
-    conv2 = {init: runs for init, runs in many["Conv-2, CIFAR-10"].items() if "@" not in init}
-    areas, measured = tables.by_scheme(conv2, (1, 0.03)), tables.say_of(conv2, "rho")
-    orders = [sorted(conv2, key=lambda init: way * statistics.mean(found[init].values()))
-              for way, found in ((-1, areas), (1, measured))]
-    assert orders[0] == orders[1] == ["shape_sign", "xavier_uniform", "truncated_glorot", "xavier_normal",
-                                      "kaiming_uniform", "kaiming_normal"]
-    table = {row[0]: [tuple(map(float, re.findall(r"[+-][\d.]+", cell))) for cell in row[1:4]]
-             for row in tables.half(groups)[2]}
-    area, start, own = table["10 and 11"]
-    assert area[0] < 0 and start[2] < 0 < own[1] and len(table) == 1    # "two of three", "it starts"
-    loss = {init: {run["config"]["seed"]: run["levels"][0]["train_loss"][-1] for run in schemes}
-            for init, schemes in many["Conv-2, CIFAR-10"].items()}
-    assert all(value > loss["xavier_normal"][seed] for seed, value in loss["xavier_normal@0.5"].items())
-    six = many[STUDY]                                       # "without it the mean ... is about half"
-    areas, measured = tables.by_scheme(six, (0.012, 0.0021)), tables.say_of(six, "rho")
-    whole = stats.rank_correlations(measured, areas).mean()
-    del areas["kaiming_normal"]
-    assert 0.4 < stats.rank_correlations(measured, areas).mean() / whole < 0.6
 
 
 def test_the_report_s_own_differences_by_hand():

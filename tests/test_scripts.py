@@ -11,14 +11,19 @@ import numpy as np
 import pytest
 import torch
 
+import pruners
+
+import runs
+
 import data
 import inits
 import prune
-import train
 from conftest import REAL, ROOT
 
-ABOVE = {"data": set(), "models": set(), "inits": set(), "stats": set(), "train": {"data", "models", "inits"},
-         "prune": {"train", "data", "models", "inits"}, "plot": {"stats"}, "report/tables": {"stats"},
+ABOVE = {"data": set(), "models": set(), "inits": set(), "diagnostics": set(), "runs": {"data"},
+         "pruners": {"data", "models"}, "train": {"data", "models", "inits", "diagnostics", "runs"},
+         "prune": {"data", "models", "runs", "train", "pruners"}, "stats": set(), "plot": {"stats"},
+         "report/tables": {"stats"},
          "report/figures": {"stats", "plot", "tables"}, "report/build": {"stats", "tables", "data", "models",
                                                                          "inits", "train"}}
 
@@ -73,7 +78,7 @@ def test_a_wrong_input_gives_one_sentence_and_leaves_nothing(blobs, tmp_path, mo
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["prune.py", "--data-dir", str(blobs), *words.split()])
     with pytest.raises(SystemExit) as end:
-        train.at_the_door(prune.main)
+        runs.run_cli(prune.main)
     code, says = end.value.code, capsys.readouterr().err
     if isinstance(code, str):  # the interpreter prints it and exits with 1
         code, says = 1, code + "\n"
@@ -83,7 +88,7 @@ def test_a_wrong_input_gives_one_sentence_and_leaves_nothing(blobs, tmp_path, mo
 
 def test_help_has_a_line_for_every_choice(script):
     said = script("prune.py", "--help").stdout.splitlines()
-    for name in (*inits.INITS, *prune.PRUNERS, *prune.REWINDS, *list(prune.CONTROLS)[1:]):
+    for name in (*inits.INITS, *pruners.PRUNERS, *pruners.REWINDS, *list(prune.CONTROLS)[1:]):
         assert sum(line.startswith(f"  {name} ") for line in said) == 1, name
     assert max(map(len, said)) <= 120
 
@@ -92,8 +97,8 @@ def test_the_readme_names_every_choice_with_its_reference(script):
     lines = (ROOT / "README.md").read_text().splitlines()
     for row in script("inits.py").stdout.split("\n\n")[0].splitlines():
         assert lines.count(row) == 1, row
-    texts = {name: row.text for table in (prune.PRUNERS, prune.CONTROLS) for name, row in table.items()}
-    texts |= {name: row.__doc__.splitlines()[0] for name, row in prune.REWINDS.items()}
+    texts = {name: row.text for table in (pruners.PRUNERS, prune.CONTROLS) for name, row in table.items()}
+    texts |= {name: row.__doc__.splitlines()[0] for name, row in pruners.REWINDS.items()}
     for name, text in texts.items():  # `none` is a rewind here, and the absence of a control
         row = f"| `{name}` | " + text.replace("|", "\\|") + " |"
         assert lines.count(row) == 1, row
@@ -122,7 +127,7 @@ def test_the_second_process_says_so_and_leaves(script, tmp_path):
     with open(folder / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         done = script(*words, check=False)
-        assert done.returncode == train.BUSY and "another process is on this run" in done.stderr
+        assert done.returncode == runs.BUSY and "another process is on this run" in done.stderr
         assert sorted(path.name for path in folder.iterdir()) == ["lock"]
     script(*words)
 

@@ -1,0 +1,379 @@
+"""A run is a folder: its settings, metrics and states, its lock, and how it goes on after any interruption.
+
+A level counts when its record is in metrics.json, which is written last. Every file is written beside its
+place, synced and renamed, and carries a checksum: after a kill a file is as it was or as it should be.
+"""
+import contextlib
+import fcntl
+import io
+import json
+import math
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Callable, Iterator
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from data import atomic_write
+
+CURVES = ("step", "train_loss", "val_loss", "val_acc", "test_loss", "test_acc")  # an entry an evaluation
+SAVE_INTERVAL = 60  # seconds of training between two saves of a partial level
+BUSY = 75  # exit code where all that is left to do is in other processes' hands: EX_TEMPFAIL of sysexits.h
+
+
+class Damaged(Exception):
+    """A file that cannot be what was written to it."""
+
+
+class Busy(Exception):
+    """Another process holds the lock of a run."""
+
+
+class Stopped(KeyboardInterrupt):
+    """SIGINT or SIGTERM, whose number is the argument."""
+
+
+# Files
+
+def save_file(path: Path, value: dict) -> None:
+    """Write a dict as JSON, with a last key "crc32" that is the checksum of the rest, or as a .pt file for
+    torch.load(weights_only=True). Equal values give equal bytes."""
+    if path.suffix == ".json":
+        crc32 = zlib.crc32(json.dumps(value, allow_nan=False).encode())
+        return atomic_write(path, json.dumps({**value, "crc32": crc32}).encode())
+    buffer = io.BytesIO()  # to a path, torch.save writes its name too, and a full disk is a RuntimeError
+    torch.save(value, buffer)
+    atomic_write(path, buffer.getvalue())
+
+
+def same_structure(value, like) -> bool:
+    """Whether nested dicts, lists and tensors have the same keys, lengths, shapes and types."""
+    if isinstance(like, torch.Tensor):
+        return isinstance(value, torch.Tensor) and (value.shape, value.dtype) == (like.shape, like.dtype)
+    if type(value) is not type(like):
+        return False
+    if isinstance(like, dict):
+        return value.keys() == like.keys() and all(same_structure(value[key], like[key]) for key in like)
+    return not isinstance(like, list) or len(value) == len(like) and all(map(same_structure, value, like))
+
+
+def load_file(path: Path, like: dict | None = None) -> dict:
+    """What `save_file` wrote, refused where it has not the structure of `like`.
+
+    Raises OSError (FileNotFoundError) where the file cannot be read, and Damaged where its checksum is wrong.
+    The checksums of a .pt are those of its zip archive, which torch.load does not look at, nor does it read a
+    member that is marked as a folder.
+    """
+    content = path.read_bytes()
+    try:
+        if path.suffix == ".json":
+            value = json.loads(content)
+            crc32 = value.pop("crc32", None)
+            whole = crc32 == zlib.crc32(json.dumps(value).encode())
+        else:
+            with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                whole = not archive.testzip() and not any(row.external_attr for row in archive.infolist())
+            value = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu") if whole else None
+    except Exception as error:  # what a reader raises on any bytes at all is in no list
+        raise Damaged(f"{path} is damaged ({type(error).__name__})")
+    if not whole or like is not None and not same_structure(value, like):
+        raise Damaged(f"{path} is damaged ({'not what belongs there' if whole else 'checksum'})")
+    return value
+
+
+def is_intact(path: Path, like: dict) -> bool:
+    """Whether there is such a file as was written; of a damaged one, say that it is made again."""
+    try:
+        return bool(load_file(path, like))
+    except FileNotFoundError:
+        return False
+    except Damaged as damage:
+        print(f"{damage}: it is made again", file=sys.stderr)
+        return False
+
+
+def load_metrics(folder: Path, config: dict) -> dict:
+    """The metrics of a run so far, {} for a new one. Refuses those of a run under other settings."""
+    path = folder / "metrics.json"
+    metrics = load_file(path) if path.exists() else {}
+    there = metrics.get("config", config)
+    differ = [f"{key} is {there.get(key)} there and {value} here" for key, value in config.items()
+              if there.get(key) != value]
+    if differ:
+        raise SystemExit(f"{folder} has other settings ({', '.join(differ)}): choose another --out")
+    return metrics
+
+
+def pack_bits(correct: torch.Tensor) -> torch.Tensor:
+    """correct (N,) bool as (ceil(N / 8),) uint8 in numpy.packbits's order: the first image is the highest bit
+    of the first byte, zeros fill the last. Back: numpy.unpackbits(bits, count=N)."""
+    return torch.from_numpy(np.packbits(correct.cpu().numpy()))
+
+
+# Provenance
+
+def processor(device: torch.device) -> str:
+    """The model of the GPU, or of the CPU with its vector instructions. Another model rounds differently."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    path = Path("/proc/cpuinfo")  # of Linux: a paragraph a core
+    lines = path.read_text().split("\n\n")[0].splitlines() if path.exists() else []
+    info = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    name = info.get("model name") or platform.processor() or platform.machine()
+    numbers = f" family {info['cpu family']} model {info['model']}" if "cpu family" in info else ""
+    return f"cpu, {name}{numbers}, {torch.backends.cpu.get_cpu_capability()}"
+
+
+def provenance(device: torch.device, precision: str, data_file: str) -> dict:
+    """What is no setting, for a reader who wonders why numbers changed: with another model of processor,
+    torch or number of threads, those of a seed agree at first, and later differ as two seeds do."""
+    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    known = shutil.which("git") and subprocess.run(git, capture_output=True, text=True).stdout.strip()
+    return {"commit": known or "unknown",
+            "python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__,
+            "device": processor(device), "threads": torch.get_num_threads(), "precision": precision,
+            "data_file": data_file, "command": " ".join(["python", *sys.argv])}
+
+
+# Signals
+
+@contextlib.contextmanager
+def defer_signals() -> Iterator[list[int]]:
+    """Within this, SIGINT and SIGTERM are put into a list, which is given; at its end the first one acts."""
+    came, numbers = [], (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda number, _: came.append(number)) for number in numbers]
+    try:
+        yield came
+    finally:
+        for number, handler in zip(numbers, before):
+            signal.signal(number, handler)
+    if came:
+        signal.raise_signal(came[0])
+
+
+def stop(number: int, frame) -> None:
+    """A signal handler that ends the script once: further signals are ignored."""
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, signal.SIG_IGN)
+    raise Stopped(number)
+
+
+def run_cli(main: Callable[[], None]) -> None:
+    """Run a script's `main`: a refusal is one sentence, a signal is exit code 128 + its number."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    try:
+        main()
+    except Damaged as damage:
+        raise SystemExit(f"{damage}: delete its folder and run again")
+    except FileNotFoundError as error:
+        raise SystemExit(f"{error.filename} is gone: delete its folder and run again")
+    except OSError as error:
+        path = error.filename or "there"
+        raise SystemExit(f"cannot read or write {path}: {error.strerror}; choose another --out")
+    except Stopped as stopped:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        sys.exit(128 + stopped.args[0])
+
+
+class PartialLevel:
+    """Steps [start, end) of a level while they are trained, resumed from `path` if these were begun there.
+
+    Its state is a dict: "part" is [level, start, end]; "step" and "last" are the step and the evaluation last
+    done; "curves" has an entry an evaluation for each of CURVES; "tensors" are those that training changes.
+    """
+
+    def __init__(self, path: Path | None, level: int, start: int, end: int):
+        self.path, self.part, self.signals = path, [level, start, end], []
+        self.state = {"part": self.part, "step": start, "last": start,
+                      "curves": {name: [] for name in CURVES}}
+
+    @contextlib.contextmanager
+    def guarded(self) -> Iterator[None]:
+        """Within this, a signal waits until the step under way is done and saved."""
+        with defer_signals() as self.signals:
+            yield
+
+    def resume(self, tensors: dict[str, list[torch.Tensor]], evaluation_steps: set[int]) -> None:
+        """Bring `tensors` in place to what the file holds, and `state` too. A damaged file is reported and
+        ignored, that of another part of the run is ignored."""
+        self.state["tensors"] = tensors
+        if self.path is None:
+            return
+        try:
+            there = load_file(self.path)
+            part = there.get("part") if isinstance(there, dict) else None
+            if same_structure(part, self.part) and part != self.part:
+                return
+            if not self.is_continued_by(there, evaluation_steps):
+                raise Damaged(f"{self.path} is damaged (not what belongs there)")
+        except FileNotFoundError:
+            return
+        except Damaged as damage:
+            print(f"{damage}: the level starts again", file=sys.stderr)
+            return
+        for key, values in tensors.items():
+            for own, saved in zip(values, there["tensors"][key]):
+                own.copy_(saved)
+        self.state.update({key: there[key] for key in ("step", "last", "curves")})
+
+    def is_continued_by(self, there, evaluation_steps: set[int]) -> bool:
+        """Whether `there` is a later state of the same steps."""
+        if not isinstance(there, dict):
+            return False
+        if not same_structure(there, {**self.state, "curves": there.get("curves")}):
+            return False
+        curves, (_, start, end) = there["curves"], self.part
+        done = [step for step in sorted(evaluation_steps) if step <= there["step"]]
+        numbers = isinstance(curves, dict) and list(curves) == list(CURVES) and all(
+            isinstance(values, list) and len(values) == len(done)
+            and {type(value) for value in values} <= {int, float, type(None)} for values in curves.values())
+        return (numbers and curves["step"] == done and start <= there["step"] <= end
+                and there["last"] == [start, *done][-1])
+
+    def steps(self, batches: Iterator) -> Iterator:
+        """(step, batch) for each of `batches`, from 1. Between steps the state is saved every SAVE_INTERVAL
+        seconds; at a signal it is saved and no further step is given."""
+        end, due = self.part[2], time.monotonic() + SAVE_INTERVAL
+        for step, batch in enumerate(batches, self.state["step"] + 1):
+            yield step, batch
+            if self.path and step < end and (self.signals or time.monotonic() > due):
+                save_file(self.path, {**self.state, "step": step})
+                due = time.monotonic() + SAVE_INTERVAL
+            if self.signals:
+                return
+
+    def add(self, step: int, *values: float) -> None:
+        """Append an evaluation: the step and a value for each further name of CURVES, None if not finite."""
+        for name, value in zip(CURVES, (step, *values)):
+            self.state["curves"][name].append(value if math.isfinite(value) else None)
+        self.state["last"] = step
+
+
+class Run:
+    """A folder of runs/ with the settings `config` that it was made under.
+
+    metrics is what metrics.json holds: "config", "provenance", "init" and "levels", a record a level. While
+    the run is open (`opened`) its folder is locked and `progress` is a bar of training steps.
+    """
+
+    def __init__(self, folder: Path, config: dict, tensorboard: bool = False):
+        self.folder, self.config, self.tensorboard, self.progress = folder, config, tensorboard, None
+        self.metrics = load_metrics(folder, config)
+
+    @property
+    def finished(self) -> int:
+        """The number of levels whose record is in the metrics."""
+        return len(self.metrics.get("levels", []))
+
+    @contextlib.contextmanager
+    def opened(self, origin: dict, steps: int, levels: int) -> Iterator[None]:
+        """Lock the folder, read the metrics again and add the provenance `origin`; `steps` is the number of
+        training steps a level. Raises Busy where another process has the lock."""
+        load_metrics(self.folder, self.config)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with open(self.folder / "lock", "w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel frees it at any kind of end
+            except BlockingIOError:
+                raise Busy(f"{self.folder}: another process is on this run; it was left alone")
+            except OSError as error:
+                raise SystemExit(f"{self.folder}: no lock to be had there ({error.strerror}); "
+                                 "choose another --out")
+            for stale in self.folder.glob("*.tmp"):  # of a process that was killed as it wrote
+                stale.unlink()
+            self.metrics = (load_metrics(self.folder, self.config)
+                            or {"config": self.config, "provenance": [], "levels": []})
+            self.add_provenance(origin)
+            with tqdm(desc=self.folder.name, total=steps * (levels + 1), initial=steps * self.finished,
+                      unit="step", smoothing=0, dynamic_ncols=True,
+                      position=int(os.environ.get("RUN_ALL_SLOT", 0)),
+                      disable=not (sys.stderr and sys.stderr.isatty())) as self.progress:
+                yield
+
+    def add_provenance(self, origin: dict) -> None:
+        """Add `origin` and the level it starts at, if it is not that of the level before."""
+        rows, aside = self.metrics["provenance"], {"level": self.finished, "command": origin["command"]}
+        if not rows or {**rows[-1], **aside} != {**origin, **aside}:
+            rows.append({**origin, **aside})
+        self.origin = origin
+
+    def write_header(self) -> None:
+        """Write down what the run is before its first level, so that nothing else goes on in its folder."""
+        if not self.finished:
+            self.save_metrics()
+
+    def save_metrics(self) -> None:
+        save_file(self.folder / "metrics.json", self.metrics)
+
+    def level_path(self, level: int) -> Path:
+        return self.folder / f"level_{level:02d}.pt"
+
+    def drop_unreadable_levels(self, like: dict) -> None:
+        """Forget the last levels whose checkpoint is lost or damaged, so that they are trained again."""
+        finished = self.finished
+        while self.finished and not is_intact(self.level_path(self.finished - 1), like):
+            self.metrics["levels"].pop()
+        if self.finished < finished:
+            self.metrics["provenance"] = [row for row in self.metrics["provenance"]
+                                          if row["level"] < self.finished]
+            self.add_provenance(self.origin)
+            print(f"{self.folder} lacks a checkpoint: it goes on from level {self.finished} of "
+                  f"{finished - 1}", file=sys.stderr)
+
+    def partial_level(self, level: int, start: int, end: int) -> PartialLevel:
+        return PartialLevel(self.folder / "underway.pt", level, start, end)
+
+    def announce(self, percent: str) -> None:
+        """Let the bar say which level is trained, and with how many weights."""
+        self.progress.set_description(f"{self.folder.name} level {self.finished}, {percent}")
+
+    def append(self, record: dict, tensors: dict, percent: str) -> None:
+        """Add a level: its checkpoint first, its record last. Once metrics.json has it, the level counts."""
+        save_file(self.level_path(self.finished), tensors)
+        if self.tensorboard:
+            write_scalars(self.folder, record)
+        self.metrics["levels"].append(record)
+        self.save_metrics()
+        (self.folder / "underway.pt").unlink(missing_ok=True)
+        if self.progress.disable:
+            print(f"{self.folder.name}  level {record['level']}  {percent}  val {record['val_acc'][-1]:.2%}"
+                  f"  test {record['test_acc'][-1]:.2%}  {record['seconds']:.1f} s",
+                  file=sys.stderr, flush=True)
+
+
+def write_scalars(folder: Path, record: dict) -> None:
+    """The curves of a level for TensorBoard, in <folder>/tensorboard."""
+    from torch.utils.tensorboard import SummaryWriter
+    with SummaryWriter(folder / "tensorboard") as writer:
+        for name in CURVES[1:]:
+            for step, value in zip(record["step"], record[name]):
+                value = math.nan if value is None else value
+                writer.add_scalar(f"{name}/level_{record['level']:02d}", value, step)
+
+
+def for_each_run(pending: list[Run], origin: dict, steps: int, levels: int,
+                 work: Callable[[Run], None]) -> None:
+    """Open each run that nobody has finished since and do work(run) in it; leave the busy ones, say so, and
+    exit with BUSY at the end."""
+    code = 0
+    for run in pending:
+        try:
+            with run.opened(origin, steps, levels):
+                if run.finished <= levels:
+                    work(run)
+        except Busy as busy:
+            print(busy, file=sys.stderr)
+            code = BUSY
+    if code:
+        sys.exit(code)
