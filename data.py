@@ -12,7 +12,7 @@ import tempfile
 import zipfile
 from functools import partial
 from pathlib import Path
-from typing import Callable, NamedTuple
+from typing import Callable, Iterator, NamedTuple
 
 import numpy as np
 import torch
@@ -22,8 +22,8 @@ ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 VALIDATION = 5000  # images split off the training set, as in Frankle & Carbin 2019
 
 
-def rng(*key):
-    """A CPU torch.Generator named by its key of plain ints and strings, such as rng(seed, "init").
+def rng(*key: int | str) -> torch.Generator:
+    """A CPU generator named by its key of plain ints and strings, such as rng(seed, "init").
 
     torch's mt19937 looks at the low 32 bits of its seed alone, so the hash is cut to 32 bits here already.
     """
@@ -43,10 +43,11 @@ class Data(NamedTuple):
     crc32: int  # of its x_train.npy, from the zip directory: which pixels these are
 
 
-def load(name, root, device="cpu", scaling="standard", colour=False):
+def load(name: str, root: Path | str, device: torch.device | str = "cpu", scaling: str = "standard",
+         colour: bool = False) -> Data:
     """The data set `name` of the folder `root`, made first if its file is absent; a fault is a SystemExit.
 
-    scaling: a row of SCALINGS. colour takes the row <name>_colour of SOURCES where there is one.
+    `scaling` is a row of SCALINGS. `colour` takes the row <name>_colour of SOURCES where there is one.
     """
     stem = f"{name}_colour" if colour and f"{name}_colour" in SOURCES else name
     path = Path(root) / f"{stem}.npz"
@@ -64,10 +65,9 @@ def load(name, root, device="cpu", scaling="standard", colour=False):
     return Data(images[0], labels[0], images[1], labels[1], images[2], labels[2], path.name, crc32)
 
 
-def batches(data, seed, level, batch, start, stop):
-    """(x, y) of steps [start, stop), a function of (seed, level, step); an epoch's partial batch is dropped.
-
-    Each level has an order of its own, so that what the last batches happen to do differs.
+def batches(data: Data, seed: int, level: int, batch: int, start: int, stop: int) -> Iterator[tuple]:
+    """(x, y) of steps [start, stop), `batch` images each, a function of (seed, level, step). Each level has
+    an order of its own; what an epoch has left after its last whole batch is dropped.
     """
     n = len(data.x_train)
     per_epoch = n // batch
@@ -79,7 +79,7 @@ def batches(data, seed, level, batch, start, stop):
             yield data.x_train.index_select(0, rows), data.y_train.index_select(0, rows)
 
 
-def pixels(images, shift, scale, device):
+def pixels(images: np.ndarray, shift, scale, device) -> torch.Tensor:
     """(images - shift) / scale by channel: (N, H, W[, C]) uint8 to (N, C, H, W) float32, contiguous."""
     x = torch.from_numpy(images).to(device)  # as bytes, a quarter of the floats
     x = x.reshape(*x.shape[:3], -1).permute(0, 3, 1, 2)
@@ -89,8 +89,9 @@ def pixels(images, shift, scale, device):
     return x
 
 
-def pixel_moments(images):
-    """Mean and deviation by channel, (C,) float64, of (N, H, W[, C]) uint8, exact, from a histogram."""
+def pixel_moments(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation by channel, (C,) float64 each, of images (N, H, W[, C]) uint8. They are
+    exact sums over a histogram."""
     counts = 0
     for part in np.array_split(images, 1 + len(images) // 100):  # bincount copies what it counts to int64
         channels = part.reshape(-1, *images.shape[3:] or (1,)).T
@@ -105,7 +106,7 @@ def pixel_moments(images):
 SCALINGS = {"standard": pixel_moments, "unit": lambda images: (0, 255)}
 
 
-def read_npz(path):
+def read_npz(path: Path) -> tuple[dict[str, np.ndarray], int]:
     """The four arrays of an npz file, and the CRC of its x_train, which zipfile checks as it reads."""
     try:
         with zipfile.ZipFile(path) as members, np.load(path, allow_pickle=False) as npz:
@@ -115,8 +116,8 @@ def read_npz(path):
                          "copy it there again, or remove it to have it made anew")
 
 
-def check_arrays(path, arrays):
-    """Out, with the first rule of the file format that the arrays break."""
+def check_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """End with the first rule of the file format that the arrays break, if any."""
     for part in ("train", "test"):
         x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
         rules = {
@@ -159,13 +160,13 @@ def write_npz(path: Path, source: Callable) -> None:
         raise SystemExit(f"cannot write {path} ({reason(error)}): free space, or name another --data-dir")
 
 
-def reason(error):
+def reason(error: Exception) -> str:
     """The last line of what an exception says."""
     return (getattr(error, "strerror", None) or str(error) or repr(error)).strip().splitlines()[-1]
 
 
-def download(kind, folder, path, scratch):
-    """The four arrays as torchvision has them: from its folder beside path if there, or the network."""
+def download(kind: str, folder: str, path: Path, scratch: str) -> dict[str, np.ndarray]:
+    """The four arrays of torchvision's data set `kind`, from its `folder` beside path or the network."""
     home = path.parent if (path.parent / folder).is_dir() else scratch
     try:
         parts = {part: getattr(vision(), kind)(home, train=part == "train", download=True)
@@ -194,17 +195,18 @@ FONTS = ("DejaVuSans DejaVuSans-Bold DejaVuSans-Oblique DejaVuSansMono DejaVuSan
          "cmr10 cmb10 cmss10 cmtt10").split()
 
 
-def glyphs(_path, _scratch, **style):
-    """The four arrays of the stand-in: 20,000 and 2,000 drawn digits, the same at every call."""
+def glyphs(_path, _scratch, **style) -> dict[str, np.ndarray]:
+    """The four arrays of the stand-in: 20,000 and 2,000 drawn digits, the same at every call. For `style`
+    see `draw`."""
     masters, threads = glyph_masters(), torch.get_num_threads()
     torch.set_num_threads(1)  # a second thread gains little here, and loses much on a busy machine
-    parts = [draw(masters, rng("glyphs", style["channels"], part), **style) for part in range(44)]
+    parts = [draw(masters, rng("glyphs", style["channels"], part), style) for part in range(44)]
     torch.set_num_threads(threads)
     x, y = (torch.cat(column).numpy() for column in zip(*parts))
     return dict(zip(ARRAYS, (x[:20000], y[:20000], x[20000:], y[20000:])))
 
 
-def glyph_masters():
+def glyph_masters() -> torch.Tensor:
     """Every font's digits, upright in the middle of their cells: (font, digit, 64, 64) float32 in [0, 1]."""
     from matplotlib import get_data_path
     from matplotlib.ft2font import FT2Font
@@ -221,25 +223,29 @@ def glyph_masters():
     return masters
 
 
-def draw(masters, g, side, channels, ground, texture, contrast, noise, n=500):
+def draw(masters: torch.Tensor, g: torch.Generator, style: dict, n: int = 500):
     """n images (n, side, side[, 3]) and labels (n,), uint8: a digit, and half of another cut by the border.
 
-    ground, contrast: (low, high) in [0, 1]; texture, noise: deviations on that scale. n: fits the cache.
+    Of `style`: side in pixels and channels; ground and contrast, (low, high) in [0, 1]; texture and noise,
+    standard deviations on that scale. 500 images fit the cache.
     """
+    side, channels = style["side"], style["channels"]
     digits, others = torch.randperm(n, generator=g) % 10, torch.randint(10, (n,), generator=g)
-    base = uniform(g, *ground, n, channels, 1, 1)
+    base = uniform(g, *style["ground"], n, channels, 1, 1)
     rough = functional.interpolate(torch.randn(n, channels, 4, 4, generator=g), size=side, mode="bilinear")
-    image = base + texture * rough + noise * torch.randn(n, channels, side, side, generator=g)
+    noise = style["noise"] * torch.randn(n, channels, side, side, generator=g)
+    image = base + style["texture"] * rough + noise
     way = uniform(g, 0, 2 * torch.pi, n)
     border = 1.1 * torch.stack([way.cos(), way.sin()], 1)
     for number, centre, strength in ((digits, uniform(g, -0.15, 0.15, n, 2), 1.0), (others, border, 0.6)):
         tint = torch.randn(n, channels, 1, 1, generator=g).abs() * (0.5 - base).sign()  # light on dark
-        tint *= uniform(g, *contrast, n, 1, 1, 1) * strength / tint.norm(dim=1, keepdim=True)
+        tint *= uniform(g, *style["contrast"], n, 1, 1, 1) * strength / tint.norm(dim=1, keepdim=True)
         image += tint * warp(masters, number, centre, side, g)
     return (image.clamp_(0, 1) * 255).round().byte().permute(0, 2, 3, 1).squeeze(3), digits.byte()
 
 
-def warp(masters, digits, centre, side, g):
+def warp(masters: torch.Tensor, digits: torch.Tensor, centre: torch.Tensor, side: int,
+         g: torch.Generator) -> torch.Tensor:
     """Ink (n, 1, side, side) in [0, 1] of digits (n,) about centre (n, 2), in random font, turn and size."""
     n = len(digits)
     fonts = torch.randint(len(masters), (n,), generator=g)
@@ -252,7 +258,7 @@ def warp(masters, digits, centre, side, g):
     return functional.grid_sample(masters[fonts, digits][:, None], grid, align_corners=False)
 
 
-def uniform(g, low, high, *shape):
+def uniform(g: torch.Generator, low: float, high: float, *shape: int) -> torch.Tensor:
     """Float32 numbers of the given shape in [low, high)."""
     return low + (high - low) * torch.rand(shape, generator=g)
 
@@ -269,7 +275,7 @@ SOURCES = {  # name of the file: its arrays, given the path where it will be and
 DATASETS = [name for name in SOURCES if not name.endswith("_colour")]
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description="Print shape, mean, std and class counts of every split.")
     parser.add_argument("--data", choices=DATASETS, default="mnist")
     parser.add_argument("--data-dir", default=os.environ.get("DATA_DIR", "data"))

@@ -17,31 +17,32 @@ from typing import Callable, NamedTuple
 import torch
 from torch import nn
 
-EPS = 2.0 ** -25  # u is kept so far from 0 and 1: every quantile is finite, and no tail is cut that one sees
+EPS = 2.0 ** -25  # u keeps this distance from 0 and 1, so that every quantile is finite
 TRUNCATED = (1 - (8 / math.pi) ** 0.5 * math.exp(-2) / math.erf(2 ** 0.5)) ** 0.5  # std of N(0, 1) cut at 2
-RARE = 0.001  # the share of images from which on a pixel counts as lit
-BATCH = 512  # images that input_aware_all sends through the network
+RARE = 0.001  # a pixel that is active in a smaller share of the images is rarely active
+IMAGES = 512  # that input_aware_all sends through the network
 
 
-def fans(weight):
-    """(fan_in, fan_out) of a Linear (out, in) or Conv2d (out, in, h, w) weight."""
+def fans(weight: torch.Tensor) -> tuple[int, int]:
+    """(fan_in, fan_out) of a Linear's (out, in) or a Conv2d's (out, in, h, w) weight."""
     area = weight[0, 0].numel()
     return weight.size(1) * area, weight.size(0) * area
 
 
-def xavier_std(weight):
+def xavier_std(weight: torch.Tensor) -> float:
     """sqrt(2 / (fan_in + fan_out)): Glorot & Bengio 2010, eq. 16."""
     return (2 / sum(fans(weight))) ** 0.5
 
 
-def kaiming_std(weight):
+def kaiming_std(weight: torch.Tensor) -> float:
     """sqrt(2 / fan_in), the gain of ReLU: He et al. 2015, eq. 10."""
     return (2 / fans(weight)[0]) ** 0.5
 
 
-def t4_quantile(c):
-    """Quantile of Student's t with 4 degrees at 0.5 + c, over its std sqrt(2): Shaw 2006, whose difference
-    cos(a / 3) / cos(a) - 1, sin(a) = 2 c, is written as a product so that nothing cancels near 0."""
+def t4_quantile(c: torch.Tensor) -> torch.Tensor:
+    """The quantile at 0.5 + c of Student's t with 4 degrees of freedom, divided by its standard deviation
+    sqrt(2). Shaw 2006 has cos(a / 3) / cos(a) - 1 with sin(a) = 2 c; here it is written as a product, so that
+    nothing cancels near 0."""
     a, cos = torch.asin(2 * c), ((1 - 2 * c) * (1 + 2 * c)).sqrt()
     return 2 * c.sign() * (torch.sin(2 * a / 3) * torch.sin(a / 3) / cos).sqrt()
 
@@ -60,26 +61,30 @@ SHAPES = {
 }
 
 
-def quantile(u, shape):
-    """Draws of `shape`, zero mean and unit variance, from u uniform in [0, 1), float64; increasing in u."""
+def quantile(u: torch.Tensor, shape: str) -> torch.Tensor:
+    """Draws from the distribution `shape`, of zero mean and unit variance, for u uniform in [0, 1), float64.
+    They increase with u."""
     return SHAPES[shape][0](u.clamp(EPS, 1 - EPS) - 0.5)
 
 
 def shaped(weight, generator, shape):
-    """One u a weight, the same for every shape: one key gives all shapes the same signs and ranks of |w|."""
+    """Fill from one uniform draw a weight, the same for every shape: the weights of all shapes have the same
+    signs and the same ranks of |w| under one key."""
     u = torch.rand(weight.shape, dtype=torch.float64, generator=generator)
     weight.copy_(xavier_std(weight) * quantile(u, shape))
 
 
 def truncated_glorot(weight, generator):
-    """TensorFlow 2's glorot_normal: redrawn within 2 sigma, and sigma such that Xavier's std is left."""
+    """Fill as TensorFlow 2's glorot_normal does: a normal distribution cut at 2 sigma, with sigma such that
+    the standard deviation is Xavier's."""
     sigma = xavier_std(weight) / TRUNCATED
     nn.init.trunc_normal_(weight, std=sigma, a=-2 * sigma, b=2 * sigma, generator=generator)
 
 
 def orthogonal(weight, generator, delta=False):
-    """Orthonormal rows or columns of (out, in * h * w), times what gives the layer Xavier's mean square.
-    delta: orthonormal columns at the kernel's centre, else zero (Xiao et al. 2018), if out >= in lets it."""
+    """Fill with orthonormal rows or columns of (out, in * h * w), times what gives the layer Xavier's mean
+    square. With `delta` a kernel with out >= in has orthonormal columns at its centre and zeros elsewhere
+    (Xiao et al. 2018)."""
     part = weight
     if delta and weight.dim() == 4 and weight.size(0) >= weight.size(1):
         part = weight.zero_()[:, :, weight.size(2) // 2, weight.size(3) // 2]
@@ -87,26 +92,30 @@ def orthogonal(weight, generator, delta=False):
     nn.init.orthogonal_(part, xavier_std(weight) * (weight.numel() / squares) ** 0.5, generator=generator)
 
 
-def scale_(weight, factors, dim):
-    """Times a factor an output (dim 0) or input unit (dim 1); after Flatten, one for a channel's columns."""
+def scale_(weight: torch.Tensor, factors: torch.Tensor, dim: int) -> None:
+    """Multiply by a factor for each output unit (dim 0) or input unit (dim 1). Behind Flatten a channel's
+    columns share a factor."""
     factors = factors.repeat_interleave(weight.size(dim) // len(factors))
     weight.mul_(factors.view([-1 if d == dim else 1 for d in range(weight.dim())]))
 
 
 def sparse(layers, generator, *_, zeros):
-    """A share `zeros` of the weights 0, the others times (1 - zeros) ** -0.5; the supports of shares nest."""
+    """Fill as xavier_normal, set a share `zeros` of the weights to 0 and multiply the others by
+    (1 - zeros) ** -0.5. What a larger share leaves is part of what a smaller one leaves."""
     INITS["xavier_normal"].fill(layers, generator)
     for layer in layers.values():
         v = torch.rand(layer.weight.shape, generator=generator)
         layer.weight.masked_fill_(v < zeros, 0).div_((1 - zeros) ** 0.5)
 
 
-def balanced_stds(weights):
+def balanced_stds(weights: list[torch.Tensor]) -> list[float]:
+    """The geometric mean of Xavier's standard deviations, for each weight."""
     return [geometric_mean(map(xavier_std, weights))] * len(weights)
 
 
 def layer_balanced(layers, generator, *_):
-    """One std for all. The factors' product is 1, so a net of ReLU and zero biases computes the same."""
+    """Fill as xavier_normal, with one standard deviation for all layers. The factors' product is 1, so that
+    a network of ReLU and zero biases computes the same function."""
     INITS["xavier_normal"].fill(layers, generator)
     weights = [layer.weight for layer in layers.values()]
     for weight, std in zip(weights, balanced_stds(weights)):
@@ -114,19 +123,20 @@ def layer_balanced(layers, generator, *_):
 
 
 def layer_inputs(layers, model, images):
-    """(layer, what comes into it) in order: all images for the first, the first BATCH for those behind."""
+    """(layer, its input) in order, on all images for the first layer and on IMAGES of them behind it."""
     x = images.cpu()
     for module in model:
         if module in layers.values():
             yield module, x
-            x = x[:BATCH]
+            x = x[:IMAGES]
         x = module(x)
 
 
 def input_aware(layers, generator, model, images, every=False):
-    """Weights of the first layer (every: of each, in order) times the std of their input over its rms: those
-    on a constant start at 0, the layer's variance stays Xavier's. Inputs are features of a Linear or channels
-    of a Conv2d."""
+    """Fill as xavier_normal, and multiply the weights of the first layer (with `every` of each, in order) by
+    the standard deviation of their input, divided by the root mean square of these over the inputs. Weights
+    on a constant input start at 0, and the layer's variance stays Xavier's. Inputs are a Linear's features
+    or a Conv2d's channels."""
     INITS["xavier_normal"].fill(layers, generator)
     for module, x in layer_inputs(layers, model, images):
         std = x.std([0, *range(2, x.dim())], correction=0).double()
@@ -136,8 +146,8 @@ def input_aware(layers, generator, model, images, every=False):
 
 
 def zero_rare_inputs(layers, generator, model, images, base):
-    """`base`, but 0 on the first layer's inputs that fewer than RARE of the images (of a Conv2d's channel: of
-    its pixels) raise above their least value. The other weights are as they were."""
+    """Fill as `base`, and set to 0 the first layer's weights on rarely active inputs: those above their least
+    value in a share of less than RARE of the images (for a Conv2d's channel, of its pixels)."""
     INITS[base].fill(layers, generator)
     module, x = next(layer_inputs(layers, model, images))
     others = [0, *range(2, x.dim())]
@@ -145,14 +155,15 @@ def zero_rare_inputs(layers, generator, model, images, base):
     scale_(module.weight, (share >= RARE).to(module.weight), 1)
 
 
-def node_scales(units, beta):
-    """lam (units,) float64, decreasing as k ** -beta, with mean lam ** 2 = 1: Caron et al. 2023."""
+def node_scales(units: int, beta: float) -> torch.Tensor:
+    """lam (units,) float64, decreasing as k ** -beta, with a mean lam ** 2 of 1: Caron et al. 2023."""
     lam = torch.arange(1, units + 1, dtype=torch.float64) ** -beta
     return lam / lam.pow(2).mean().sqrt()
 
 
 def asymmetric(layers, generator, *_, beta):
-    """Hidden units count lam times: sqrt(lam) on the way in and on the way out, units in random order."""
+    """Fill as xavier_normal, and let hidden units count lam times: sqrt(lam) on their incoming and on their
+    outgoing weights, with the units in random order."""
     INITS["xavier_normal"].fill(layers, generator)
     for before, after in pairwise(layers.values()):
         lam = node_scales(before.weight.size(0), beta)
@@ -161,24 +172,25 @@ def asymmetric(layers, generator, *_, beta):
         scale_(after.weight, lam.sqrt(), 1)
 
 
-def asymmetric_stds(weights, beta):
-    """Xavier's variance times mean lam of the units before and mean lam of those behind."""
+def asymmetric_stds(weights: list[torch.Tensor], beta: float) -> list[float]:
+    """The root of Xavier's variance times the mean lam of the units before and behind each weight."""
     means = [1, *(node_scales(weight.size(0), beta).mean().item() for weight in weights[:-1]), 1]
     return [xavier_std(weight) * (a * b) ** 0.5 for weight, (a, b) in zip(weights, pairwise(means))]
 
 
 class Scheme(NamedTuple):
     """A row of INITS."""
-    fill: Callable  # fill(layers, generator, model, images): the weights of {name: module}, in place
+    fill: Callable  # fill(layers, generator, model, images) fills the weights of {name: module} in place
     about: str
     reference: str
-    stds: Callable = partial(map, xavier_std)  # stds(weights): the root mean square of each in theory, in a
+    stds: Callable = partial(map, xavier_std)  # stds(weights): their root mean squares in theory, for a
                                                # scheme in _lit of what is not set to 0
     data: bool = False                         # looks at images; the others ignore model and images
 
 
-def per_layer(fill, about, reference, std=xavier_std):
-    """The row of a scheme that fills weight by weight: fill(weight, generator=...) in place, std(weight)."""
+def per_layer(fill: Callable, about: str, reference: str, std: Callable = xavier_std) -> Scheme:
+    """The row of a scheme that fills each layer by itself: fill(weight, generator=...) fills a weight in
+    place, std(weight) is its standard deviation in theory."""
     def fill_all(layers, generator, *_):
         for layer in layers.values():
             fill(layer.weight, generator=generator)
@@ -202,7 +214,7 @@ INITS = {
     "truncated_glorot": per_layer(truncated_glorot, "TensorFlow's glorot_normal, cut at 2 sigma",
                                   "Glorot 2010"),
     "torch_default": per_layer(partial(nn.init.kaiming_uniform_, a=5 ** 0.5), "uniform, std 1 / sqrt(3 in)",
-                          "PyTorch's layers as built", lambda weight: (3 * fans(weight)[0]) ** -0.5),
+                               "PyTorch's layers as built", lambda weight: (3 * fans(weight)[0]) ** -0.5),
     "layer_balanced": Scheme(layer_balanced, "xavier_normal, one std for all layers: the same function",
                              "Neyshabur 2015", balanced_stds),
     "input_aware": Scheme(input_aware, "xavier_normal, the first layer's inputs weighted by their std",
@@ -214,19 +226,19 @@ INITS = {
         "Caron 2023", partial(asymmetric_stds, beta=beta)) for beta in (0.25, 0.5)},
 }
 INITS |= {f"{base}_lit": Scheme(partial(zero_rare_inputs, base=base),
-                                f"{base}, 0 on pixels lit in fewer than {100 * RARE:g}% of images",
+                                f"{base}, 0 on pixels active in fewer than {100 * RARE:g}% of images",
                                 "this study", INITS[base].stds, data=True)
           for base in ("xavier_normal", "xavier_uniform", "kaiming_normal", "kaiming_uniform")}
 
 
-def parse_gain(text):
+def parse_gain(text: str) -> tuple[str, float]:
     """'name@2' -> ('name', 2.0), 'name' -> ('name', 1.0)."""
     name, at, gain = text.partition("@")
     return name, float(gain if at else 1)
 
 
-def init_arg(text):
-    """An argparse type: a name of INITS, with or without a gain, to its one canonical spelling."""
+def init_arg(text: str) -> str:
+    """An argparse type: a name of INITS with or without a gain, in its one canonical spelling."""
     name = text.partition("@")[0]
     if name not in INITS:
         raise argparse.ArgumentTypeError(
@@ -241,13 +253,15 @@ def init_arg(text):
 
 
 @torch.no_grad()
-def init_(layers, name, generator, model=None, images=None):
-    """Fill the weights of `layers` ({name: module}, on CPU) by the scheme `name`, from one stream in order.
+def init_(layers: dict[str, nn.Module], name: str, generator: torch.Generator,
+          model: nn.Sequential | None = None, images: torch.Tensor | None = None) -> None:
+    """Fill the weights of `layers` (on the CPU) by the scheme `name`, from one generator in order, and set
+    the biases to 0.
 
-    Schemes that draw by the same functions get the same draws from the same key: Xavier and Kaiming of one
-    shape are multiples of each other, layer by layer; the shape family shares signs and ranks.
-    Always pass model, the nn.Sequential of these layers, and images, those of training, (N, C, H, W) float32
-    on any device: only a scheme that looks at data touches them.
+    Under one key, schemes that draw by the same functions get the same draws: Xavier and Kaiming of one
+    distribution are multiples of each other layer by layer, and the schemes shape_* share signs and ranks.
+    Only a scheme that looks at data uses `model`, the network of these layers, and `images`, the training
+    images (N, C, H, W) float32 on any device; it raises ValueError without them.
     """
     name, gain = parse_gain(name)
     row = INITS[name]
@@ -260,7 +274,7 @@ def init_(layers, name, generator, model=None, images=None):
         layer.weight.mul_(gain)
 
 
-def describe(layers, bins=64):
+def describe(layers: dict[str, nn.Module], bins: int = 64) -> dict[str, dict]:
     """{layer: {fan_in, fan_out, std, min, max, hist: counts in equal bins from min to max}}, for JSON."""
     table = {}
     for name, layer in layers.items():

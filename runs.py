@@ -1,12 +1,17 @@
 """A run is a folder: its settings, metrics and states, its lock, and how it goes on after any interruption.
 
+    python runs.py export runs results      keep the metrics of finished levels, a compressed file a group
+    python runs.py restore results runs     the other way, so that a grid goes on with what is left
+
 A level counts when its record is in metrics.json, which is written last. Every file is written beside its
 place, synced and renamed, and carries a checksum: after a kill a file is as it was or as it should be.
 """
+import argparse
 import contextlib
 import fcntl
 import io
 import json
+import lzma
 import math
 import os
 import platform
@@ -45,12 +50,17 @@ class Stopped(KeyboardInterrupt):
 
 # Files
 
+def checksum(metrics: dict) -> int:
+    """The CRC-32 of a dict as JSON, which files of metrics have as a last key "crc32"."""
+    return zlib.crc32(json.dumps(metrics).encode())
+
+
 def save_file(path: Path, value: dict) -> None:
-    """Write a dict as JSON, with a last key "crc32" that is the checksum of the rest, or as a .pt file for
-    torch.load(weights_only=True). Equal values give equal bytes."""
+    """Write a dict as JSON with its checksum, or as a .pt file for torch.load(weights_only=True). Equal
+    values give equal bytes."""
     if path.suffix == ".json":
-        crc32 = zlib.crc32(json.dumps(value, allow_nan=False).encode())
-        return atomic_write(path, json.dumps({**value, "crc32": crc32}).encode())
+        sealed = {**value, "crc32": checksum(value)}
+        return atomic_write(path, json.dumps(sealed, allow_nan=False).encode())
     buffer = io.BytesIO()  # to a path, torch.save writes its name too, and a full disk is a RuntimeError
     torch.save(value, buffer)
     atomic_write(path, buffer.getvalue())
@@ -78,8 +88,7 @@ def load_file(path: Path, like: dict | None = None) -> dict:
     try:
         if path.suffix == ".json":
             value = json.loads(content)
-            crc32 = value.pop("crc32", None)
-            whole = crc32 == zlib.crc32(json.dumps(value).encode())
+            whole = value.pop("crc32", None) == checksum(value)
         else:
             with zipfile.ZipFile(io.BytesIO(content)) as archive:
                 whole = not archive.testzip() and not any(row.external_attr for row in archive.infolist())
@@ -377,3 +386,78 @@ def for_each_run(pending: list[Run], origin: dict, steps: int, levels: int,
             code = BUSY
     if code:
         sys.exit(code)
+
+
+# What is kept of runs: <group>.jsonl.xz, a run a line, {"name": ..., what metrics.json holds}
+
+def group_name(name: str, config: dict) -> str:
+    """A run's name without scheme and seed: runs that differ in nothing else belong together."""
+    middle, end = f"-{config['init']}-", f"-s{config['seed']}"
+    if middle not in name or not name.endswith(end):
+        raise SystemExit(f"The run {name} was made as *{middle}*{end}: name its folder so again.")
+    return name.removesuffix(end).replace(middle, "-", 1)
+
+
+def read_group(path: Path) -> dict[str, dict]:
+    """{run name: metrics} of a <group>.jsonl.xz; a damaged file is a SystemExit."""
+    found = {}
+    try:
+        for line in lzma.decompress(path.read_bytes()).splitlines():
+            metrics = json.loads(line)
+            name, crc32 = metrics.pop("name"), metrics.pop("crc32")
+            if crc32 != checksum(metrics):
+                raise ValueError("checksum")
+            found[name] = metrics
+    except Exception as error:  # what a reader raises on any bytes at all is in no list
+        raise SystemExit(f"{path} is damaged ({type(error).__name__}: {error}): put a good copy there")
+    return found
+
+
+def export_runs(source: Path, target: Path) -> None:
+    """Put the metrics of every run with a finished level under `source` into the groups of `target`, except
+    where more levels of a run are there. All of `source` is read before anything is written, and a file is
+    written whole or not at all; equal metrics give equal bytes."""
+    groups = {}
+    for path in sorted(source.glob("*/metrics.json")):
+        metrics = load_file(path)
+        if metrics["levels"]:
+            name = path.parent.name
+            groups.setdefault(group_name(name, metrics["config"]), {})[name] = metrics
+    if not groups:
+        raise SystemExit(f"No finished level under {source}: name a folder of runs.")
+    kept = {group: read_group(path) if path.exists() else {}
+            for group in groups for path in [target / f"{group}.jsonl.xz"]}
+    target.mkdir(parents=True, exist_ok=True)
+    for group, fresh in groups.items():
+        merged = {**kept[group], **{
+            name: metrics for name, metrics in fresh.items()
+            if len(metrics["levels"]) >= len(kept[group].get(name, {"levels": []})["levels"])}}
+        if merged != kept[group]:
+            lines = [json.dumps({"name": name, **merged[name], "crc32": checksum(merged[name])}) + "\n"
+                     for name in sorted(merged)]
+            atomic_write(target / f"{group}.jsonl.xz", lzma.compress("".join(lines).encode(), preset=9))
+
+
+def restore_runs(source: Path, target: Path) -> None:
+    """Write the metrics kept in `source` to run folders under `target`, except where a run is already."""
+    paths = sorted(source.glob("*.jsonl.xz"))
+    if not paths:
+        raise SystemExit(f"No groups of runs in {source}: name a folder of <group>.jsonl.xz.")
+    for name, metrics in [run for path in paths for run in read_group(path).items()]:
+        path = target / name / "metrics.json"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_file(path, metrics)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=["export", "restore"])
+    parser.add_argument("source", type=Path)
+    parser.add_argument("target", type=Path)
+    args = parser.parse_args()
+    {"export": export_runs, "restore": restore_runs}[args.what](args.source, args.target)
+
+
+if __name__ == "__main__":
+    run_cli(main)
