@@ -1,4 +1,4 @@
-"""What the report's figures draw against plain means of the runs: python -m pytest tests/test_figures.py"""
+"""What the report's figures draw against plain means of the runs."""
 import itertools
 import json
 import statistics
@@ -8,12 +8,18 @@ import pytest
 from matplotlib import pyplot as plt
 
 import figures
+import inference
+import mechanism
 import stats
+import study
 import tables
-from conftest import ROOT
-from test_analysis import HALVES, final, made, saying, standards
+from stats import STANDARD
+from study import METHODS, SPARSE, UPPER
 
-XAVIER = ("xavier_normal", "xavier_uniform")
+from .conftest import ROOT
+from .made import HALVES, final, influencing, made, standards
+
+DRAWN = sorted(set(figures.FIGURES) - {"diagram", "examples"})
 
 
 @pytest.fixture(autouse=True)
@@ -24,32 +30,31 @@ def closed():
 
 def shapes_of(name, first=0, fall=1.0):
     """Five seeds of every shape and gain under a way of pruning, by scheme and seed; {scheme: [accuracy]}."""
-    inits = [*tables.SHAPES, "xavier_normal@0.5", "xavier_normal@2", *set(stats.STANDARD) - {*XAVIER}]
+    inits = [*study.SHAPES, "xavier_normal@0.5", "xavier_normal@2", "kaiming_normal", "kaiming_uniform"]
     values = {init: [90 - fall * place + 0.1 * ((seed * (place + 2)) % 5) for seed in range(5)]
               for place, init in enumerate(inits)}
-    how = {**HALVES, "group": tables.METHODS[name]}
+    how = {**HALVES, "group": METHODS[name]}
     return [made(init, first + seed, value, **how)
             for init, row in values.items() for seed, value in enumerate(row)], values
 
 
-@pytest.mark.parametrize("name", sorted(set(figures.FIGURES) - {"diagram", "examples"}))
+@pytest.mark.parametrize("name", DRAWN)
 def test_nothing_is_drawn_of_nothing(name):
     assert not figures.FIGURES[name]({})
 
 
 def test_custom_schemes_alone_and_short_runs_stop_no_figure():
     runs = [made(init, seed, 90.0 + seed) for init in ("shape_sign", "truncated_glorot") for seed in (10, 11)]
-    runs += [made(init, seed, 90.0, group=tables.HALVED, rates=HALVES["rates"], levels=3)
+    runs += [made(init, seed, 90.0, **{**HALVES, "levels": 3})
              for init in ("xavier_normal", "xavier_normal@2") for seed in (0, 1)]
-    found = stats.groups(runs)
-    for name in set(figures.FIGURES) - {"diagram", "examples"}:
-        assert not figures.FIGURES[name](found), name
+    for name in DRAWN:
+        assert not figures.FIGURES[name](stats.groups(runs)), name
 
 
 def test_the_tradeoff_has_the_plain_means_of_fresh_seeds():
     runs = standards(4)
     for axis in figures.tradeoff(stats.groups(runs)).axes:
-        for line, init in zip(axis.lines, stats.STANDARD):
+        for line, init in zip(axis.lines, STANDARD):
             fresh = [run for run in runs if run["config"]["init"] == init and run["config"]["seed"] >= 10]
             assert len(fresh) == 4 and line.get_label() == init
             for level in (0, 13, 28):
@@ -59,33 +64,47 @@ def test_the_tradeoff_has_the_plain_means_of_fresh_seeds():
                 assert line.get_xdata()[level] == pytest.approx(there)
 
 
+def test_a_band_is_the_t_interval():
+    d = np.random.default_rng(0).normal(0, 1, (5, 3))
+    axis = plt.figure().add_subplot()
+    figures.line(axis, np.array([1, 0.5, 0.2]), d, color="red")
+    band = axis.collections[0].get_paths()[0].vertices
+    for column, x in zip(d.T, (100, 50, 20)):
+        ends = inference.estimate(column)
+        heights = band[np.isclose(band[:, 0], x), 1]
+        assert (heights.min(), heights.max()) == pytest.approx((ends.low, ends.high))
+
+
+def same_as_in_the_table(axis, records):
+    """The intervals that are drawn, from below, are these records' from the last on."""
+    for place, row in enumerate(records[::-1]):
+        ends, seeds, mean = (line.get_xdata() for line in axis.lines[3 * place:3 * place + 3])
+        assert (*mean, *ends) == pytest.approx(row["difference"][:3]) and len(seeds) == row["n"]
+
+
 def test_differences_are_drawn_within_seeds_and_contrasts_as_in_their_table():
     runs = standards(12)
     found = stats.groups(runs)
     above, below = figures.differences(found).axes
     values = {(run["config"]["init"], run["config"]["seed"]): 100 * run["levels"][0]["test_acc"][1]
               for run in runs}
-    for container, init in zip(above.containers, stats.STANDARD[1:]):
+    for container, init in zip(above.containers, STANDARD[1:]):
         gaps = [values[init, seed] - values["xavier_normal", seed] for seed in range(10, 22)]
         assert container.lines[0].get_ydata() == pytest.approx([statistics.mean(gaps)] * 29)
-    rows = tables.contrasts(found)[2]
-    assert [label.get_text() for label in below.get_yticklabels()][::-1] == [
-        f"{what},\n{row[2]}" for row in rows for what in ("scale", "shape", "interaction") if what in row[1]]
-    for place, row in enumerate(rows[::-1]):
-        ends, seeds, mean = (line.get_xdata() for line in below.lines[3 * place:3 * place + 3])
-        shown = f"{mean[0]:+.3f} [{ends[0]:+.3f}, {ends[1]:+.3f}]"
-        assert shown == row[4] and len(seeds) == int(row[3]) and np.mean(seeds) == pytest.approx(mean[0])
+    assert [label.get_text().replace("\n", " ") for label in below.get_yticklabels()][::-1] == [
+        f"{what}, {bounds}" for bounds in ("100 to 1.2%", "1.2 to 0.21%")
+        for what in ("scale", "shape", "interaction")]
+    same_as_in_the_table(below, tables.contrasts(found))
 
 
 def test_a_study_of_one_seed_has_no_differences():
-    fashion = tables.STUDIES["LeNet-300-100, Fashion-MNIST"].group
-    one = standards(1, **{**HALVES, "group": fashion})
+    one = standards(1, **{**HALVES, "group": study.STUDIES["fashion"].group})
     found = stats.groups(standards(2) + one)
     assert len(figures.differences(found).axes) == 2 and len(figures.tradeoff(found).axes) == 4
     assert not figures.differences(stats.groups(one))
 
 
-def test_customs_are_drawn_within_seeds_and_their_areas_as_in_their_table():
+def test_customs_are_drawn_within_seeds_and_their_means_as_in_their_table():
     customs = {"xavier_normal@0.5": 0.4, "orthogonal": 0.1}
     runs = final(customs, "xavier_uniform")
     found = stats.groups(runs)
@@ -96,12 +115,7 @@ def test_customs_are_drawn_within_seeds_and_their_areas_as_in_their_table():
         gaps = [values[init, seed] - values["xavier_uniform", seed] for seed in range(10, 18)]
         assert container.get_label() == init
         assert container.lines[0].get_ydata()[0] == pytest.approx(statistics.mean(gaps))
-    rows = {f"{row[1]},\n{row[3]}": row[5] for row in tables.confirmed(found)[2]}
-    labels = [label.get_text() for label in below.get_yticklabels()]
-    assert sorted(labels) == sorted(rows) and len(rows) == 4
-    for place, label in enumerate(labels):
-        ends, _, mean = (line.get_xdata() for line in below.lines[3 * place:3 * place + 3])
-        assert rows[label] == f"{mean[0]:+.3f} [{ends[0]:+.3f}, {ends[1]:+.3f}]"
+    same_as_in_the_table(below, sorted(tables.confirmed(found), key=lambda row: -row["range"][0]))
     assert not figures.customs(stats.groups([run for run in runs if run["config"]["seed"] < 10]))
 
 
@@ -113,7 +127,7 @@ def test_heat_and_methods_have_the_plain_means_of_the_exploring_seeds():
     axis = figures.heat(found).axes[0]
     cells = iter(axis.texts)
     assert [label.get_text() for label in axis.get_yticklabels()] == list(made_by)
-    inits = [*stats.STANDARD, *tables.finalists(found)[0]]
+    inits = [*STANDARD, *study.candidates(found)[0]]
     assert len(inits) == 6 == len(axis.get_xticklabels())
     for _, values in made_by.values():
         means = [statistics.mean(values[init]) for init in inits]
@@ -136,43 +150,60 @@ def test_doses_and_shapes_have_the_plain_means_and_differences():
         doses = gain.containers[way].lines[0].get_ydata()
         assert doses == pytest.approx([means[f"xavier_normal{end}"] for end in ("@0.5", "", "@2")])
         tails = kurtosis.containers[way].lines[0].get_ydata()
-        assert tails == pytest.approx([means[init] for init in tables.SHAPES])
+        assert tails == pytest.approx([means[init] for init in study.SHAPES])
     for line, (_, values) in zip(figures.shapes(found).axes[0].containers, made_by.values(), strict=True):
         gaps = [statistics.mean(values[init]) - statistics.mean(values["xavier_normal"])
-                for init in tables.SHAPES]
+                for init in study.SHAPES]
         assert line.lines[0].get_ydata() == pytest.approx(gaps)
 
 
-def test_say_has_the_plain_means_of_measure_and_area():
-    runs = saying()
+def test_doses_are_means_over_the_schemes_of_a_dose_by_seed():
+    values = {"a": {0: 1.0, 1: 2.0, 2: 9.0}, "b": {0: 3.0, 1: 6.0}, "c": {1: 7.0}, "none": {}}
+    found = figures.dosed(values, {"c": 4, "a": 0.5, "b": 0.5, "none": 1, "absent": 2, "d": 0.5})
+    assert {dose: seeds.tolist() for dose, seeds in found.items()} == {0.5: [2.0, 4.0], 4: [7.0]}
+
+
+def test_the_influence_has_the_plain_means_of_measure_and_accuracy():
+    runs = influencing()
     found = stats.groups(runs)
-    named = [*stats.STANDARD, *tables.finalists(found)[0]]
+    named = [*STANDARD, *study.candidates(found)[0]]
     own = [stats.density(level) for level in runs[0]["levels"]]
-    for axis, bounds in zip(figures.say(found).axes, ((1, tables.TAIL[0]), tables.TAIL), strict=True):
-        x, areas = {}, {}
+    for axis, bounds in zip(figures.influence(found).axes, (UPPER, SPARSE), strict=True):
+        x, means = {}, {}
         for run in runs:
             init, accuracy = run["config"]["init"], [100 * level["test_acc"][1] for level in run["levels"]]
             x.setdefault(init, []).append(run["levels"][4]["diagnostics"]["layers"]["fc1"]["rho"])
-            areas.setdefault(init, []).append(stats.area(own, accuracy, *bounds))
+            means.setdefault(init, []).append(inference.mean_over_range(own, accuracy, bounds))
         assert [drawn.get_label() for drawn in axis.containers] == named and set(named) == set(x)
         for init, drawn in zip(named, axis.containers):
-            gap = statistics.mean(areas[init]) - statistics.mean(areas["xavier_normal"])
+            gap = statistics.mean(means[init]) - statistics.mean(means["xavier_normal"])
             assert drawn.lines[0].get_xdata() == pytest.approx([statistics.mean(x[init])])
             assert drawn.lines[0].get_ydata() == pytest.approx([gap], abs=1e-9)
-    for run in runs:
-        for level in run["levels"]:
-            del level["diagnostics"]
-    assert not figures.say(stats.groups(runs))
+    for run, number in itertools.product(runs, range(10)):
+        del run["levels"][number]["diagnostics"]
+    assert not figures.influence(stats.groups(runs))
+
+
+def test_rare_inputs_have_the_plain_shares_and_the_contrasts_of_their_table(monkeypatch, tmp_path):
+    (tmp_path / "pixels.json").write_text('{"mnist": {"images": 10000, "lit": [0, 9, 100, 5000]}}')
+    monkeypatch.setattr(mechanism, "PIXELS", tmp_path / "pixels.json")
+    runs = standards(3)
+    for run, number in itertools.product(runs, range(29)):
+        level = run["levels"][number]
+        level["inputs"] = [share * level["kept"]["fc1"] for share in (0.1, 0.2, 0.3, 0.4)]
+    left, right = figures.rare_inputs(stats.groups(runs)).axes
+    assert all(line.get_ydata() == pytest.approx([30] * 29) for line in left.lines) and len(left.lines) == 4
+    same_as_in_the_table(right, mechanism.without_rare_inputs(stats.groups(runs)))
 
 
 def test_the_earlier_study_is_drawn_from_its_test_accuracies():
     left, right = figures.earlier(stats.groups(standards(3))).axes
     there = json.loads((ROOT / "report" / "earlier-study.json").read_text())["table"]
-    for line, init in zip(left.lines, stats.STANDARD, strict=True):
+    for line, init in zip(left.lines, STANDARD, strict=True):
         row = there[f"lenet {init.replace('_', '-')}"]
-        assert line.get_ydata().tolist() == row["mean"]
+        assert line.get_ydata().tolist() == row["mean"] and line.get_label() == init
         assert left.get_title().startswith(f"earlier, n = {row['n']}")
-    assert [line.get_label() for line in left.lines] == list(stats.STANDARD) and len(right.lines) == 4
+    assert len(right.lines) == 4
 
 
 def test_the_examples_are_images_of_their_class(tmp_path, capsys):
@@ -190,12 +221,6 @@ def test_the_examples_are_images_of_their_class(tmp_path, capsys):
         for kind, place in itertools.product(range(10), range(8)):
             tile = sheet[kind * side:(kind + 1) * side, place * side:(place + 1) * side]
             assert (tile == 10 * kind + place).all()
-
-
-def test_the_diagram_has_its_boxes():
-    texts = {text.get_text() for text in figures.diagram({}).axes[0].texts}
-    assert set(figures.BOXES) <= texts
-    assert all(0 <= place < len(figures.BOXES) for place in itertools.chain(*figures.ARROWS))
 
 
 def test_a_place_that_takes_no_figures_is_named(tmp_path, monkeypatch):
