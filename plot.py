@@ -17,6 +17,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 from PIL import Image
 
 import stats
@@ -45,13 +46,13 @@ LEARNING = [("val_acc", 100, "validation accuracy (%)"), ("val_loss", 1, "valida
 Group = namedtuple("Group", "name schemes runs config styles data_dir")     # schemes {init: its runs}
 
 
-def scheme_styles(inits: Iterable[str]) -> dict[str, dict]:
+def scheme_styles(names: Iterable[str]) -> dict[str, dict]:
     """{scheme: plot keywords}, the same in every figure of one set of runs."""
-    styles = {**SCHEMES, **dict(zip(sorted(set(inits) - set(SCHEMES)), itertools.cycle(OTHERS)))}
+    styles = {**SCHEMES, **dict(zip(sorted(set(names) - set(SCHEMES)), itertools.cycle(OTHERS)))}
     return {init: dict(zip(("color", "ls", "marker"), style)) for init, style in styles.items()}
 
 
-def panels(count: int, columns: int, width: float, height: float, **how):
+def panels(count: int, columns: int, width: float, height: float, **how) -> tuple[Figure, list]:
     """A figure of `count` panels of width x height inches, row by row: the figure, the list of its axes."""
     columns = min(count, columns)
     rows = math.ceil(count / columns)
@@ -62,12 +63,12 @@ def panels(count: int, columns: int, width: float, height: float, **how):
     return figure, list(axes.flat[:count])
 
 
-def finish(figure, group: Group, says: str, keyed=None):
+def finish(figure: Figure, group: Group, says: str, keyed=None) -> Figure:
     """Adds the caption below, with what was run, and, above, the legend of one of the axes."""
     return captioned(figure, f"{stats.describe(group.schemes)} {says}", keyed)
 
 
-def captioned(figure, caption: str, keyed=None):
+def captioned(figure: Figure, caption: str, keyed=None) -> Figure:
     """Adds a caption below and, above, the legend of one of the axes."""
     width = figure.get_figwidth()
     figure.supxlabel(textwrap.fill(caption, int(width * 14)), x=0.01, ha="left", fontsize=9, color="0.25")
@@ -78,7 +79,7 @@ def captioned(figure, caption: str, keyed=None):
     return figure
 
 
-def curves(rows: list[tuple], group: Group):
+def curves(rows: list[tuple], group: Group) -> Figure:
     """Quantities of a level against % of weights remaining, a panel each; a zoom only where it helps."""
     upper = stats.upper_end(group.schemes)
     rows = [row for row in rows if upper or not row[2]]
@@ -118,7 +119,7 @@ def plain_ticks(axis, low: float) -> None:
     axis.set_ticks([], minor=True)
 
 
-def learning(group: Group):
+def learning(group: Group) -> Figure:
     """A column a density, a row a quantity; what matters comes after the steep first evaluations."""
     picked = stats.picked(group.runs, PICKED)
     figure, axes = panels(2 * len(picked), len(picked), 3.2, 3.4, sharex=True, sharey="row")
@@ -140,7 +141,7 @@ def learning(group: Group):
                   "The first fifth of the evaluations may lie outside.", axes[0])
 
 
-def layers(group: Group):
+def layers(group: Group) -> Figure:
     """Density by layer and level; layer-wise counts are the same for every scheme, so one panel does."""
     shared = group.config.get("scope") == "layer" and not group.config.get("masks_from")
     rows = {"every scheme": group.runs} if shared else group.schemes
@@ -161,7 +162,7 @@ def layers(group: Group):
     return finish(figure, group, "Mean over seeds.", axes[0])
 
 
-def inits(group: Group):
+def inits(group: Group) -> Figure:
     """A panel a layer, as probability density over a weight's value."""
     names = list(group.runs[0]["init"])
     figure, axes = panels(len(names), 3, 3.9, 3.3)
@@ -178,7 +179,7 @@ def inits(group: Group):
                   "median scheme's is cut.", axes[0])
 
 
-def inputs(group: Group):
+def inputs(group: Group) -> Figure | None:
     """A row of pictures a scheme, a column a density; None where the first layer sees no whole picture."""
     shape = PICTURES.get(len(group.runs[0]["levels"][0]["inputs"]))
     if shape is None:
@@ -202,12 +203,13 @@ def inputs(group: Group):
 
 
 def picture(axis, pixels: np.ndarray, **how):
+    """Shows an image without ticks or frame."""
     axis.set(xticks=[], yticks=[])
     axis.spines[:].set_visible(False)
     return axis.imshow(pixels, **how)
 
 
-def examples(group: Group):
+def examples(group: Group) -> Figure | None:
     """Eight images of each class, or None and a line that says why."""
     data = group.config["data"]
     path = Path(group.data_dir, group.runs[0]["provenance"][0].get("data_file") or f"{data}.npz")
@@ -238,7 +240,7 @@ def write(path: Path, content: bytes) -> None:
     print(path, flush=True)
 
 
-def png(figure) -> bytes:
+def png(figure: Figure) -> bytes:
     """A figure as bytes, of 256 colours; it is closed."""
     drawn, packed = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, format="png")

@@ -8,11 +8,13 @@ import itertools
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
@@ -50,6 +52,7 @@ def line(axis, density: np.ndarray, values: np.ndarray, **style) -> np.ndarray:
 
 
 def draw_band(axis, density: np.ndarray, mean: np.ndarray, half: np.ndarray, **style) -> None:
+    """A line with a band of `half` on either side."""
     axis.plot(100 * density, mean, **style)
     axis.fill_between(100 * density, mean - half, mean + half, color=style["color"], lw=0, alpha=0.15)
 
@@ -65,7 +68,7 @@ def padded(columns) -> np.ndarray:
     return np.array(list(itertools.zip_longest(*columns, fillvalue=np.nan)))
 
 
-def tradeoff(groups):
+def tradeoff(groups: dict) -> Figure | None:
     """Accuracy against density, a column a network: from dense to where it matters, and all."""
     found = list(studies(groups))
     if not found:
@@ -88,13 +91,13 @@ def tradeoff(groups):
                      "95% t interval over seeds; dotted: the lowest of the schemes' dense means.", axes[0])
 
 
-def differences(groups):
+def differences(groups: dict) -> Figure | None:
     """Each scheme minus Xavier normal at every density, and the planned contrasts."""
     contrasts = {SHORT[name]: weights for name, weights in CONTRASTS.items()}
     return compared(groups, "xavier_normal", STANDARD[1:], contrasts, "planned contrasts")
 
 
-def customs(groups):
+def customs(groups: dict) -> Figure | None:
     """The candidate schemes, and Xavier uniform, minus the best standard scheme of the screen."""
     chosen, base = candidates(groups)
     if not chosen:
@@ -103,7 +106,7 @@ def customs(groups):
     return compared(groups, base, inits, {init: {init: 1, base: -1} for init in inits}, f"areas less {base}")
 
 
-def compared(groups, base, inits, contrasts, what):
+def compared(groups: dict, base: str, inits: list[str], contrasts: dict, what: str) -> Figure | None:
     """Paired differences against a scheme at every density, and contrasts as intervals, of studies with two
     seeds or more of all."""
     found = [row for row in studies(groups)
@@ -162,7 +165,7 @@ def intervals(axis, rows: list[tuple[str, np.ndarray]], margin: float) -> None:
     axis.set(yticks=range(len(rows)), yticklabels=[label for label, _ in rows[::-1]], xlabel="points")
 
 
-def heat(groups):
+def heat(groups: dict) -> Figure | None:
     """Scheme by pruning method: mean accuracy of a range, coloured by its distance from the four schemes'."""
     rows = {}
     for name in METHODS:
@@ -193,7 +196,7 @@ def heat(groups):
                      "four standard schemes. Exploratory.")
 
 
-def methods(groups):
+def methods(groups: dict) -> Figure | None:
     """Accuracy against density under each way of pruning, a panel each."""
     inits = (*STANDARD, *candidates(groups)[0])
     found = {name: exploring(groups, group) for name, group in METHODS.items()}
@@ -226,7 +229,7 @@ def dosed(values: dict, dose: dict) -> dict[float, np.ndarray]:
     return found
 
 
-def doses(groups):
+def doses(groups: dict) -> Figure | None:
     """Mean accuracy against gain and against kurtosis, over both ranges, by magnitude and by movement."""
     ways = {"by magnitude": exploring(groups, HALVED),
             "by movement": exploring(groups, METHODS["movement"])}
@@ -261,7 +264,7 @@ def doses(groups):
                      "means where two schemes have one distribution. Exploratory.", axes[-1])
 
 
-def shapes(groups):
+def shapes(groups: dict) -> Figure | None:
     """Shapes minus Xavier normal by their kurtosis, a line a way of pruning."""
     figure, (axis,) = panels(1, 1, 8.5, 4.5)
     for place, (name, color) in enumerate({"magnitude, layer by layer": "#0072B2", "movement": "#56B4E9",
@@ -291,7 +294,7 @@ def shapes(groups):
                      "point, logarithmic beyond. Exploratory.", axis)
 
 
-def influence(groups):
+def influence(groups: dict) -> Figure | None:
     """Schemes by their initial-to-update RMS ratio: their mean accuracy minus Xavier normal's."""
     found = [(LABELS["study"][name], influence_of(schemes, "rho"), bounds, by_scheme(schemes, bounds))
              for name, schemes, ranges in many_schemes(groups) for bounds in ranges
@@ -339,7 +342,7 @@ def draw_influence(axis, named: tuple, title: str, measured: dict, bounds: tuple
     axis.set_xticks([], minor=True)
 
 
-def survival(groups):
+def survival(groups: dict) -> Figure | None:
     """What survival has to do with the initial weight, and the signal at a level's start."""
     found = next(studies(groups), None)
     if not found:
@@ -376,7 +379,7 @@ def survival(groups):
                      axes[0])
 
 
-def rare_inputs(groups):
+def rare_inputs(groups: dict) -> Figure | None:
     """First-layer weights kept on rarely active pixels, and the contrasts without them, a row a study."""
     found = [row for row in studies(groups) if active_images(row[1])]
     if not found:
@@ -400,7 +403,7 @@ def rare_inputs(groups):
                      "interval, seeds; grey: the equivalence margin. Exploratory.", axes[0])
 
 
-def controlled(groups):
+def controlled(groups: dict) -> Figure | None:
     """The ticket against its controls."""
     runs = {LABELS["control"].get(name, name): exploring(groups, group).get("xavier_normal", [])
             for name, group in CONTROLS.items()}
@@ -417,7 +420,7 @@ def controlled(groups):
     return captioned(figure, "MNIST, fc, Xavier normal, 20% a round. Band: 95% t interval over seeds.")
 
 
-def earlier(groups):
+def earlier(groups: dict) -> Figure | None:
     """The earlier study's true test accuracies beside this one's, LeNet-300-100 on MNIST."""
     table = json.loads((HERE / "earlier-study.json").read_text())["table"]
     schemes = confirming(groups, FULL)
@@ -447,7 +450,7 @@ CLASSES = {  # by number
     "CIFAR-10": "airplane car bird cat deer dog frog horse ship truck"}
 
 
-def examples(groups, folder=None):
+def examples(groups: dict, folder: Path | None = None) -> Figure | None:
     """Eight training images of each class of every data set, or None and a line that says what is lacking."""
     folder, sheets = Path(folder or os.environ.get("DATA_DIR", "data")), {}
     for name, title in {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10"}.items():
@@ -468,7 +471,7 @@ def examples(groups, folder=None):
     return captioned(figure, "The first eight training images of each class.")
 
 
-def of_group(figure):
+def of_group(figure: Callable) -> Callable[[dict], Figure | None]:
     """A group's figure, of the study's four schemes on MNIST."""
     def drawn(groups):
         schemes = {init: runs for init, runs in confirming(groups, FULL).items() if init in STANDARD}
@@ -485,7 +488,7 @@ BOXES = {"seed, scheme": (0.09, 0.78), "initial weights w0\n(kept)": (0.33, 0.78
 ARROWS = [(0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (5, 6), (6, 2), (4, 7), (7, 8)]
 
 
-def diagram(groups):
+def diagram(groups: dict) -> Figure | None:
     """The experiment as boxes and arrows."""
     figure, (axis,) = panels(1, 1, 9.5, 3.2)
     places = list(BOXES.values())
@@ -509,7 +512,8 @@ FIGURES = {"diagram": diagram, "tradeoff": tradeoff, "differences": differences,
            "inits": of_group(plot.inits), "examples": examples}
 
 
-def draw(groups, folder):
+def draw(groups: dict, folder: Path) -> None:
+    """Writes every figure, and says which have nothing to be drawn from."""
     for name, function in FIGURES.items():
         figure = function(groups)
         if figure:
@@ -518,7 +522,7 @@ def draw(groups, folder):
             print(f"study-{name}: nothing to draw it from", file=sys.stderr)
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description="Draw the figures of the report.")
     parser.add_argument("--runs", type=Path, default=HERE.parent / "results", help="folder of runs' metrics")
     parser.add_argument("--figures", type=Path, default=HERE.parent / "figures", help="folder to write to")

@@ -9,7 +9,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from inference import Correlation, Estimate, Ratio, Spread
+from stats import STANDARD
 from study import STUDIES
+
+FOUR = " ".join(STANDARD)           # the four schemes as columns
+NAMED = "study contrast range"      # what a test is asked for by
 
 CONTRAST_LABELS = {"variance_scaling": "scale: Kaiming less Xavier",
                    "distribution": "shape: uniform less normal", "interaction": "interaction of the two"}
@@ -37,9 +41,9 @@ PHRASES = {  # what a template says of a record, or of one estimate
     "holm": "{difference} points (Holm p {holm})",
     "both_p": "{difference} points (n = {n}, sign-flip p {p}, Holm {holm})",
     "tests": "{difference} points (n = {n}, sign-flip p {p}, Holm {holm}; equivalence within {margin}: "
-             "p {same})",
+             "p {equivalence_p})",
     "max_t": "{difference} points (n = {n}, max-T p {p}; equivalence: p {equivalence})",
-    "equivalence": "{difference} points (n = {n}, sign-flip p {p}, equivalence p {same})",
+    "equivalence": "{difference} points (n = {n}, sign-flip p {p}, equivalence p {equivalence_p})",
     "ratio": "{difference} (n = {n}, sign-flip p {p})"}
 
 
@@ -55,18 +59,22 @@ def span(bounds: tuple[float, float]) -> str:
 
 
 def p_text(p: float) -> str:
+    """Three decimals of a p, or two digits and the power of ten below 0.001."""
     return f"{p:.1e}" if p < 0.001 else f"{p:.3f}"
 
 
 def contrast_label(name: str) -> str:
+    """A contrast in words; of a pair `b - a`, `b less a`."""
     return CONTRAST_LABELS.get(name, name.replace(" - ", " less "))
 
 
 def spread_text(found: Spread) -> str:
+    """mean (sd), of one number that number."""
     return f"{found.mean:.2f}" + (f" ({found.sd:.2f})" if found.n > 1 else "")
 
 
 def estimate_text(found: Estimate) -> str:
+    """mean [95% interval], of one difference that difference."""
     if found.n < 2:
         return f"{found.mean:+.2f}"
     return f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
@@ -83,7 +91,7 @@ BY_KIND = {
     Correlation: lambda found: f"{found.mean:+.2f} ({found.least:+.2f} to {found.largest:+.2f})",
     Accuracies: lambda found: f"{spread_text(found.early)}; {found.end:.2f}"}
 BY_KEY = {  # of a value and its record
-    "p": lambda p, _: p_text(p), "holm": lambda p, _: p_text(p), "same": lambda p, _: p_text(p),
+    "p": lambda p, _: p_text(p), "holm": lambda p, _: p_text(p), "equivalence_p": lambda p, _: p_text(p),
     "margin": lambda margin, _: f"{margin:g}",
     "equivalence": lambda p, record: f"{p_text(p)} (+-{record['margin']:g})",
     "contrast": lambda name, _: contrast_label(name),
@@ -111,7 +119,7 @@ def phrase(name: str, found: Any) -> str | None:
     record = found if isinstance(found, dict) else {"difference": found, "n": found and found.n}
     if record["difference"] is None:
         return None
-    record = {**record, "same": record.get("equivalence")}
+    record = {**record, "equivalence_p": record.get("equivalence")}
     keys = re.findall(r"{(\w+)}", PHRASES[name])
     return PHRASES[name].format_map({key: text(record[key], key, record) for key in keys})
 

@@ -51,7 +51,7 @@ def spread(values: Iterable[float]) -> Spread | None:
     return Spread(float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else NAN, len(values))
 
 
-def half_width(sd, n):
+def half_width(sd: float, n: int) -> float:
     """Half the width of the 95% Student's t interval of a mean of n values; NaN below two. Arrays will do."""
     return scipy.stats.t.ppf(0.975, np.asarray(n) - 1) * sd / np.sqrt(n)
 

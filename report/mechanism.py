@@ -14,7 +14,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import formatting  # noqa: E402
-from formatting import Accuracies, Table  # noqa: E402
+from formatting import FOUR, NAMED, Accuracies, Table  # noqa: E402
 from inference import (Values, correlation, equivalence, estimate, level_near, mean_between,  # noqa: E402
                        paired, range_means, rank_correlations, sign_flip, spread)
 from stats import STANDARD, density, diagnostic, early_test_acc, final_test_acc  # noqa: E402
@@ -26,7 +26,6 @@ from study import (AT_INITIALIZATION, CONTRASTS, CONTROLS, FACTORS, FULL, HALF, 
 PIXELS = HERE / "pixels.json"           # in how many training images a pixel is active
 INFLUENCE = ("eps", "auroc", "rho")     # of the initial magnitude on survival: diagnostics of a layer
 INFLUENCE_AT = 0.066                    # the level near it: 7.0, 6.9 or 6.3%
-FOUR = " ".join(STANDARD)               # as columns
 
 TABLES: dict[str, Table] = {}
 table = partial(formatting.table, TABLES)
@@ -271,8 +270,7 @@ def active_images(study: Study) -> tuple[np.ndarray, int] | None:
     return found and (np.array(found["lit"]), found["images"])
 
 
-@table("study contrast range inputs n difference p equivalence", "study contrast range inputs",
-       inputs="counted")
+@table(f"{NAMED} inputs n difference p equivalence", f"{NAMED} inputs", inputs="counted")
 def without_rare_inputs(groups: dict) -> list[dict]:
     """The contrasts over the sparse end, by which weights are counted as remaining: accuracies are
     read at equal numbers of these. Pixels by the share of training images that light them. No

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import formatting  # noqa: E402
 import mechanism  # noqa: E402
 import stats  # noqa: E402
-from formatting import Table, markdown, span  # noqa: E402
+from formatting import FOUR, NAMED, Table, markdown, span  # noqa: E402
 from inference import (Values, calibration, equivalence, estimate, family, level_near, max_t,  # noqa: E402
                        paired, range_means, ratio, sign_flip, spread, within_a_point)
 from stats import (STANDARD, at_early_stop, density, early_step, early_test_acc, early_val_acc,  # noqa: E402
@@ -28,9 +28,7 @@ from study import (AT_INITIALIZATION, CONTRASTS, FACTORS, FEWEST, HALVED, HEAVY,
 
 TABLES: dict[str, Table] = {}           # in the order in which they are printed
 table = partial(formatting.table, TABLES)
-NAMED = "study contrast range"
 TESTED = f"{NAMED} n difference p holm equivalence verdict"
-FOUR = " ".join(STANDARD)               # as columns
 
 
 @table(f"study range accuracy_at {FOUR} variance_scaling distribution n", "study range accuracy_at",
@@ -51,8 +49,8 @@ def endpoints(groups: dict) -> list[dict]:
 
 def study_tests(name: str, study: Study, schemes: dict, ranges: list, weights: dict) -> list[dict]:
     """Records of contrasts {name: weights} over the ranges of a study, one Holm family."""
-    cases = [({"study": name, "contrast": contrast, "range": bounds},
-              paired(by_scheme(schemes, bounds), own))
+    means = {bounds: by_scheme(schemes, bounds) for bounds in ranges}
+    cases = [({"study": name, "contrast": contrast, "range": bounds}, paired(means[bounds], own))
              for bounds in ranges for contrast, own in weights.items()]
     return [record | {"verdict": verdict(record)}
             for record in family([case for case in cases if len(case[1]) > 1], study.margin)]
@@ -410,6 +408,7 @@ TABLES |= mechanism.TABLES
 
 
 def main() -> None:
+    """Prints all tables."""
     parser = argparse.ArgumentParser(description="Print the tables of the study as Markdown.")
     parser.add_argument("runs", help="folder of runs")
     found = stats.groups([run for run in stats.read(parser.parse_args().runs) if run["levels"]])

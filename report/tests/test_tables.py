@@ -37,37 +37,6 @@ def halves_of(seeds):
 
 # the planned contrasts and the pairs
 
-def test_contrasts_of_known_effects_say_so():
-    """n = 8, all of one sign: p = 2/256, in a family of six 12/256 by Holm; interaction 0, p 1."""
-    records = tables.contrasts(groups(standards(8)))
-    names = ("variance_scaling", "distribution", "interaction")
-    assert [(row["range"], row["contrast"]) for row in records] == list(itertools.product(RANGES, names))
-    expected = [(0.3, 2 / 256, 12 / 256, "different"), (0.1, 2 / 256, 12 / 256, "different"),
-                (0.0, 1, 1, "equivalent")] * 2
-    for row, (mean, p, holm, verdict) in zip(records, expected, strict=True):
-        assert row["difference"].mean == pytest.approx(mean, abs=1e-9) and row["n"] == 8
-        assert (row["p"], row["holm"], row["verdict"]) == (p, holm, verdict) and row["study"] == "mnist"
-    assert records[1]["equivalence"] == pytest.approx(0.5)          # the effect is the margin
-
-
-def test_contrasts_of_each_study_are_a_family_with_its_margin():
-    settings = {**HALVES, "group": STUDIES["fashion"].group}
-    alone = tables.contrasts(groups(standards(8, **settings)))
-    both = tables.contrasts(groups(standards(8, **settings) + standards(8, wiggle=3)))
-    assert [row["study"] for row in both] == ["mnist"] * 6 + ["fashion"] * 6
-    assert text_of("contrasts", both[6:]) == text_of("contrasts", alone)
-
-
-def test_a_contrast_uses_the_seeds_that_all_four_have():
-    runs = [run for run in standards(8) if "xavier_uniform" not in run["name"] or run["config"]["seed"] != 12]
-    row = tables.contrasts(groups(runs[::-1]))[0]
-    value = {(run["config"]["init"], run["config"]["seed"]): 100 * run["levels"][0]["test_acc"][1]
-             for run in runs}
-    d = [sum(sign * value[init, seed] for sign, init in zip(SIGNS["variance_scaling"], STANDARD)) / 2
-         for seed in (10, 11, 13, 14, 15, 16, 17)]
-    assert row["differences"].tolist() == pytest.approx(d) and row["n"] == 7 and row["p"] == 2 / 2 ** 7
-
-
 @pytest.mark.parametrize("scale, wiggle, n, word", [
     (0.3, 1, 8, "different"), (0.02, 0.05, 8, "different, within the margin"), (0.0, 0.5, 8, "equivalent"),
     (0.1, 30, 8, "not shown"), (0.3, 1, 5, "estimate")])
@@ -77,36 +46,7 @@ def test_a_table_says_each_word_where_it_is_true(scale, wiggle, n, word):
     assert [row["verdict"] for row in records if row["contrast"] == "variance_scaling"] == [word] * 2
 
 
-def test_the_pairs_have_a_holm_family_a_range():
-    """report/PROTOCOL.md: six pairs in a family, so that five of p = 2/256 are 12/256."""
-    runs = standards(8)
-    records, means = tables.pairs(groups(runs)), study.by_scheme(of_seeds(runs), RANGES[0])
-    p = [inference.sign_flip(inference.paired(means, weights)) for weights in study.PAIRS.values()]
-    assert [row["holm"] for row in records] == pytest.approx(2 * plain_holm(p))
-
-
-def test_a_difference_of_two_sd_is_found_by_twenty_pairs():
-    row = tables.contrasts(groups(standards(20, wiggle=2)))[0]
-    assert row["n"] == 20 and row["verdict"] == "different" and row["p"] == 2 / 2 ** 20
-
-
 # the four schemes
-
-def test_endpoints_are_means_over_the_confirming_seeds():
-    records = tables.endpoints(groups(standards(8)))
-    base = [96 + math.sin(i) for i in range(8)]
-    e, f, g = (size * np.roll(np.linspace(-1, 1, 8), roll) for size, roll in (
-        (0.05, 0), (0.03, 1), (0.02, 2)))
-    cases = list(itertools.product([*RANGES, (1, 0.07)], ("early stop", "level's end")))
-    assert [(row["range"], row["accuracy_at"]) for row in records] == cases
-    for row in records:
-        lower = row["accuracy_at"] != "early stop"
-        assert row["xavier_normal"] == pytest.approx((np.mean(base) - lower, statistics.stdev(base), 8))
-        assert row["kaiming_normal"].mean == pytest.approx(np.mean(base) + 0.3 - lower)
-        assert row["n"] == [8] * 4
-        for name, d in (("variance_scaling", 0.3 + e + g / 2), ("distribution", 0.1 + f + g / 2)):
-            assert row[name] == pytest.approx(inference.estimate(d), abs=1e-9)
-
 
 def test_accuracies_limits_and_stops_are_those_of_the_curve():
     """98% down to the ninth level, then 96%: the crossing is halfway to the tenth; one run collapses."""
@@ -130,18 +70,6 @@ def test_accuracies_limits_and_stops_are_those_of_the_curve():
     later, = tables.stops(groups(runs))
     assert (later["0.21"], later["last at 0.21"]) == pytest.approx((70 / 3, 100 / 3))
     assert tables.limits(groups(runs)) == before
-
-
-def test_limits_are_against_the_own_dense_network_and_the_common_one():
-    """Dense at 98 and at 97, common 97.5: the line is at 96.5 for both, at 97 and 96 for each its own."""
-    x = densities(29)
-    records = tables.limits(groups([made("xavier_normal", 10, [98.0] * 10 + [96.0] * 19),
-                                    made("kaiming_normal", 10, [97.0] * 10 + [95.0] * 19)]))
-
-    def between(share):
-        return pytest.approx(100 * x[9] * (x[10] / x[9]) ** share)
-    assert [(row["own"], row["common"]) for row in records] == [(between(0.5), between(0.75)),
-                                                                (between(0.5), between(0.25))]
 
 
 def test_a_run_below_the_common_line_at_once_counts_in_the_median_and_one_that_diverged_as_collapsed():
@@ -187,65 +115,6 @@ def test_a_network_below_the_common_line_at_once_needs_all_weights():
     assert common["whole"] == 1 and own["whole"] == 0 and own["difference"].mean == pytest.approx(1)
 
 
-def test_retained_parts_the_unpruned_network_from_what_pruning_does():
-    """By plain sums: dense by scheme and seed, a loss from level 9 on that is another."""
-    runs, dense, loss = [], {}, {}
-    for (place, init), seed in itertools.product(enumerate(STANDARD), range(10, 16)):
-        dense[place, seed] = 96 + 0.1 * place ** 2 + 0.01 * seed * place
-        loss[place, seed] = 0.5 * place ** 2 + 0.05 * seed * (3 - place)
-        runs.append(made(init, seed, [dense[place, seed] - loss[place, seed] * (level > 8)
-                                      for level in range(29)]))
-    records, raw = tables.retained(groups(runs)), []
-    for row, (bounds, name) in zip(records, itertools.product(RANGES, SIGNS), strict=True):
-        share = inference.mean_over_range(densities(29), [float(level > 8) for level in range(29)], bounds)
-        first, lost = ([sum(sign * values[place, seed] for place, sign in enumerate(SIGNS[name])) / 2
-                        for seed in range(10, 16)] for values in (dense, loss))
-        expected = {"unpruned": first, "last": [a - b for a, b in zip(first, lost)],
-                    "change": [-b for b in lost], "difference": [-share * b for b in lost]}
-        for what, d in expected.items():
-            assert row[what].mean == pytest.approx(statistics.mean(d))
-        raw.append(plain_sign_flip([round(value, 9) for value in expected["difference"]]))
-        assert (row["range"], row["contrast"], row["p"], row["n"]) == (bounds, name, raw[-1], 6)
-    assert [row["holm"] for row in records] == pytest.approx(plain_holm(raw))
-    assert tables.retained(groups(runs[:18])) == []         # one scheme lacks
-
-
-def test_fits_are_the_losses_of_the_early_stop_by_contrast():
-    """The mean of losses that are one for all levels is that loss."""
-    runs, losses = [], {"train_loss": {}, "val_loss": {}}
-    for (place, init), seed in itertools.product(enumerate(STANDARD), range(10, 13)):
-        runs.append(made(init, seed, 97.0))
-        for key, row in losses.items():
-            row[place, seed] = 0.1 + 0.01 * place ** 2 + 0.001 * seed * (place + (key == "val_loss"))
-            for level in runs[-1]["levels"]:
-                level[key] = [0.9, row[place, seed], 0.8]
-    for row, (bounds, name) in zip(tables.fits(groups(runs)), itertools.product(RANGES, SIGNS), strict=True):
-        assert (row["range"], row["contrast"], row["n"]) == (bounds, name, 3)
-        for what, found in zip(("training", "validation"), losses.values()):
-            total = sum(SIGNS[name][place] * loss for (place, _), loss in found.items())
-            assert row[what].mean == pytest.approx(100 * total / 2 / 3)
-
-
-def test_signs_are_paired_within_the_seeds_that_suggested_it_and_all_planned():
-    group, runs = STUDIES["conv2"].group, []
-    gains = {10: 1.0, 11: 1.5, 12: -1.0, 9: 50.0, 13: 9.0}
-    for seed, gain in gains.items():
-        levels = {"shape_sign": [66.5] + [67 + gain] * 8, "xavier_uniform": [66.0 + seed / 10] + [67.0] * 8}
-        runs += [made(init, seed, values, group=group, levels=9, rates=(0.36, 0.19))
-                 for init, values in levels.items() if (init, seed) != ("xavier_uniform", 13)]
-    own, records = densities(9, (0.36, 0.19)), tables.signs(groups(runs))
-    for row, seeds in zip(records, ((10, 11), (10, 11, 12)), strict=True):
-        dense = [0.5 - seed / 10 for seed in seeds]
-        means = [inference.mean_over_range(own, [d] + [gains[seed]] * 8, (1, 0.03))
-                 for d, seed in zip(dense, seeds)]
-        expected = {"difference": means, "unpruned": dense, "change": [a - b for a, b in zip(means, dense)],
-                    "last": [gains[seed] for seed in seeds]}
-        for what, d in expected.items():
-            assert row[what].mean == pytest.approx(statistics.mean(d)) and row[what].n == len(seeds)
-        assert row["p"] == inference.sign_flip(np.array(means))
-    assert len(tables.signs(groups([run for run in runs if run["config"]["seed"] != 12]))) == 1
-
-
 def test_calibrations_are_of_schemes_with_twelve_seeds():
     noise = np.random.default_rng(30)
     runs = [made("xavier_normal", seed, noise.normal(97, 0.1)) for seed in range(10, 22)]
@@ -277,32 +146,6 @@ def test_candidates_as_far_as_the_screen_has_been_run():
     assert study.candidates(groups(unfinished))[0] == ["xavier_normal@0.5", "orthogonal"]
 
 
-def test_the_screen_is_sorted_by_score_and_paired_with_xavier_normal():
-    records = tables.screen(groups(screening()))
-    assert [row["scheme"] for row in records] == sorted(SCORES, key=lambda init: -SCORES[init])
-    for row in records:
-        init = row["scheme"]
-        assert row["score"] == pytest.approx((SCORES[init], 0.25 * math.sqrt(2.5), 5))
-        gap = row["difference"] and row["difference"].mean
-        assert gap == (None if init == "xavier_normal" else pytest.approx(SCORES[init] - 97))
-        test = 99.9 if init == "sparse_90" else 80 + list(SCORES).index(init)
-        assert row["upper"].mean == pytest.approx(test) == row["sparse"].mean and row["n"] == 5
-
-
-def test_learning_rates_are_compared_by_validation_of_the_exploring_seeds():
-    runs = screening()
-    for seed in (0, 1, 2, 10):
-        for init, score in (("xavier_uniform", 96.0 + seed), ("orthogonal", 98.0 + 3 * seed), ("zero", 99.0)):
-            runs.append(made(init, seed, 50.0, score, **{**HALVES, "group": study.RATES["three times"]}))
-    records = tables.rates(groups(runs))
-    assert [(row["rate"], row["scheme"]) for row in records] == [("the paper's", init) for init in (
-        "xavier_uniform", "xavier_normal@0.5", "orthogonal")] + [
-            ("three times", init) for init in ("xavier_uniform", "orthogonal")]
-    assert records[-2]["score"] == pytest.approx((97, 1, 3)) and records[-2]["difference"] is None
-    assert records[-1]["score"] == pytest.approx((101, 3, 3)) and records[-1]["difference"].mean == 4
-    assert "less xavier_uniform" in text_of("rates", records)
-
-
 @pytest.mark.parametrize("missing", [(), (("orthogonal", 11),)])
 def test_the_candidates_test_equals_a_plain_loop_over_joint_flips(missing):
     """A seed that one candidate lacks is in no row: the flips are joint by seed."""
@@ -332,46 +175,6 @@ def test_the_candidates_test_equals_a_plain_loop_over_joint_flips(missing):
 
 # other ways of pruning
 
-def test_carried_and_why_have_the_contrasts_of_the_exploring_seeds():
-    """Five seeds below 10: scale +0.3 and shape +0.1 in each method and variant."""
-    snip, movement = ({**HALVES, "group": f"mnist-fc-{name}{HALF}"} for name in ("snip", "movement"))
-    runs = screening() + standards(5, first=0, **snip) + standards(5, first=0, **movement)
-    runs += [made("orthogonal", seed, 70.0, **snip) for seed in (0, 1, 20)]
-    found = {(run["config"]["pruner"], run["config"]["init"], run["config"]["seed"]):
-             100 * run["levels"][0]["test_acc"][1] for run in runs}
-    records = tables.carried(groups(runs))
-    assert [row["method"] for row in records] == ["magnitude, layer by layer", "movement",
-                                                  "SNIP, layer by layer"]
-    for row in records[1:]:
-        assert (row["variance_scaling"].mean, row["distribution"].mean) == pytest.approx((0.3, 0.1))
-        assert row["n"] == 5 and row["xavier_normal@0.5 less xavier_uniform"] is None
-    four = {pruner: statistics.mean(found[pruner, init, seed] for init in STANDARD for seed in range(5))
-            for pruner in ("magnitude", "snip", "movement")}
-    assert [row["mean"] for row in records] == pytest.approx(
-        [four["magnitude"], four["movement"], four["snip"]])
-    gap = 70.0 - (found["snip", "xavier_uniform", 0] + found["snip", "xavier_uniform", 1]) / 2
-    assert records[2]["orthogonal less xavier_uniform"].mean == pytest.approx(gap)
-    moved = [row for row in mechanism.why(groups(runs)) if row["variant"] == "pruned by movement"]
-    assert [row["range"] for row in moved] == [UPPER, SPARSE]
-    for row in moved:
-        assert (row["variance_scaling"].mean, row["distribution"].mean) == pytest.approx((0.3, 0.1))
-        assert row["change"].mean == pytest.approx(four["movement"] - four["magnitude"]) and row["n"] == 5
-
-
-def test_the_methods_in_two_parts_are_those_of_each_part():
-    """Shape is 0.1 down to 3.2%, then 1: the parts' means, and the whole one's by their lengths."""
-    own, runs = densities(10, HALF_RATES), []
-    shape = [0.1 if level < 6 else 1.0 for level in range(10)]
-    for init, seed in itertools.product(STANDARD, range(3)):
-        values = [90 + seed + gain * ("uniform" in init) + 0.5 * ("kaiming" in init) for gain in shape]
-        runs.append(made(init, seed, values, **{**HALVES, "group": METHODS["SNIP, global"]}))
-    for row, bounds in zip(tables.parts(groups(runs)), study.PARTS, strict=True):
-        gap = inference.mean_over_range(own, shape, bounds)
-        assert (row["method"], row["range"], row["n"]) == ("SNIP, global", bounds, 3)
-        assert (row["mean"], row["variance_scaling"].mean, row["distribution"].mean) == pytest.approx(
-            (91.25 + gap / 2, 0.5, gap))
-
-
 def before_training(laplace, t4, late=range(10, 16)):
     """Runs of SNIP and SynFlow: validation scores of the heavy-tailed schemes by method, test differences."""
     runs, noise = [], np.random.default_rng(5)
@@ -392,23 +195,6 @@ def test_the_heavy_tailed_scheme_is_chosen_by_validation_over_both_methods():
     lacking = [run for run in before_training((90, 92), (91, 90))
                if run["config"]["seed"] != 3 or run["config"]["init"] != "shape_t4"]
     assert tables.heavy_tailed(groups(lacking)) is None is tables.heavy_tailed({})
-
-
-def test_shapes_at_initialization_are_tested_as_one_family_by_plain_flips():
-    runs = before_training((90, 92), (91, 90))
-    value = {(stats.group_name(run), run["config"]["init"], run["config"]["seed"]):
-             100 * run["levels"][0]["test_acc"][1] for run in runs}
-    records, raw = tables.before(groups(runs)), []
-    cases = itertools.product(study.AT_INITIALIZATION, ("xavier_uniform", "shape_laplace"))
-    for row, (name, init) in zip(records, cases, strict=True):
-        d = [value[METHODS[name], init, seed] - value[METHODS[name], "xavier_normal", seed]
-             for seed in range(10, 16)]
-        raw.append(plain_sign_flip([round(x, 9) for x in d]))
-        assert (row["method"], row["contrast"], row["n"]) == (name, f"{init} - xavier_normal", 6)
-        assert row["difference"].mean == pytest.approx(statistics.mean(d)) and row["p"] == raw[-1]
-        for part in ("upper", "sparse"):    # accuracies are one for all levels
-            assert row[part] == pytest.approx(row["difference"])
-    assert [row["holm"] for row in records] == pytest.approx(plain_holm(raw))
 
 
 def test_shares_are_of_each_layer_under_the_global_ranking():
@@ -452,33 +238,6 @@ def test_paths_have_signs_apart():
              for row in mechanism.paths(groups(runs))]
     assert found == [("the others", *map(pytest.approx, (60, 10)), 0, 6),
                      ("shape_sign", *map(pytest.approx, (20, 10)), 3, 3)]
-
-
-def test_swaps_put_masks_and_values_where_they_belong():
-    """Masks of B give +2, values of B +0.5, both together 0.25 more; from 1.6% on all of it tenfold."""
-    runs, growth = [], [1.0 if level < 6 else 4 if level == 6 else 10 for level in range(10)]
-    for how, other in (("magnitude", "xavier_uniform"), ("magnitude", "xavier_normal@4"),
-                       ("snip-global", "xavier_uniform")):
-        for masks, values in itertools.product(("xavier_normal", other), repeat=2):
-            group = f"mnist-fc-{how}{HALF}"
-            if masks != values:
-                group = f"mnist-fc-magnitude-from-mnist-fc-{masks}-{how}{HALF}{HALF}"
-            for seed in (0, 1, 2, 10):
-                b = masks == other, values == other
-                if any(b) or other == "xavier_uniform":     # else as for the first
-                    gain = 2 * b[0] + 0.5 * b[1] + 0.25 * all(b)
-                    points = [50 + seed + gain * size for size in growth]
-                    runs.append(made(values, seed, points, **{**HALVES, "group": group}))
-    cases = [(*case, bounds) for case in (
-        ("magnitude, layer by layer", "xavier_uniform"), ("magnitude, layer by layer", "xavier_normal@4"),
-        ("SNIP, global", "xavier_uniform")) for bounds in (UPPER, SPARSE)]
-    gains = {"masks_given_a": 2, "masks_given_b": 2.25, "values_given_a": 0.5, "values_given_b": 0.75,
-             "masks_mean": 2.125, "values_mean": 0.625}
-    for row, case in zip(mechanism.swaps(groups(runs)), cases, strict=True):
-        assert (row["method"], row["other"], row["range"], row["n"]) == (*case, 3)
-        assert row["plain"] == pytest.approx((51, 1, 3))
-        assert {key: row[key].mean for key in gains} == pytest.approx(
-            {key: gain * halves_of(growth)[row["range"]] for key, gain in gains.items()})
 
 
 def test_controls_are_the_exploring_seeds_and_as_many_as_are_there():
@@ -587,22 +346,6 @@ def test_at_density_is_the_value_of_the_nearest_level_by_seed():
     assert study.at_density(runs, own[4]) == pytest.approx({0: 94, 1: 94, 2: 94})
     assert set(study.at_density(runs, own[5])) == {0, 1}
     assert study.at_density(runs, 0.0001) == study.at_density([], 0.1) == {}
-
-
-def test_gaps_to_xavier_normal_by_hand():
-    """The mean of accuracies that are one for all levels is that accuracy."""
-    runs, points = [], {}
-    for number, name in enumerate(("magnitude, layer by layer", "movement")):
-        for (place, init), seed in itertools.product(enumerate(("xavier_normal", "shape_t4")), range(3)):
-            points[number, place, seed] = 90 + number + 3 * place * (1 + number) + seed * (1 + 2 * place)
-            runs.append(made(init, seed, points[number, place, seed], **{**HALVES, "group": METHODS[name]}))
-    d = [[points[number, 1, seed] - points[number, 0, seed] for seed in range(3)] for number in (0, 1)]
-    expected = {"magnitude, layer by layer": d[0], "movement": d[1],
-                "magnitude - movement": [a - b for a, b in zip(*d)]}
-    records = tables.gaps(groups(runs))
-    for (way, own), bounds in itertools.product(expected.items(), (UPPER, SPARSE, WHOLE)):
-        row = record(records, way=way, scheme="shape_t4", range=bounds)
-        assert row["difference"] == pytest.approx(inference.estimate(np.array(own))) and row["n"] == 3
 
 
 # numbers as text
