@@ -240,30 +240,36 @@ def one_run(folder, seed=0, levels=2):
     return {**run, "name": f"mnist-fc-xavier_normal@0.5-magnitude-s{seed}"}
 
 
-def test_kept_runs_are_read_as_they_were(tmp_path):
+def test_kept_runs_are_read_as_they_were_and_come_back_as_train_wrote_them(tmp_path, monkeypatch):
+    """Byte by byte, whenever they are kept; none that is there is overwritten."""
     runs = [one_run(tmp_path / "runs", seed) for seed in (0, 11, 2)]
+    paths = [tmp_path / "runs" / run["name"] / "metrics.json" for run in runs]
+    for path in paths:
+        train.save(path, train.load(path))
+    before = [path.read_bytes() for path in paths]
     stats.keep(tmp_path / "runs", tmp_path / "results")
     assert stats.read(tmp_path / "results") == stats.read(tmp_path / "runs") == runs
-    assert sorted(path.name for path in (tmp_path / "results").iterdir()) == [
-        f"{run['name']}.json.bz2" for run in runs]
-
-
-def test_equal_metrics_give_equal_bytes(tmp_path, monkeypatch):
-    """Whenever they are written; other metrics replace them."""
-    one_run(tmp_path / "runs")
-    stats.keep(tmp_path / "runs", tmp_path / "results")
-    path, = (tmp_path / "results").iterdir()
-    before, source = path.read_bytes(), next((tmp_path / "runs").glob("*/metrics.json"))
-    os.utime(source, (1, 1))
+    kept = [tmp_path / "results" / f"{run['name']}.json.bz2" for run in runs]
+    assert [bz2.decompress(path.read_bytes()) for path in kept] == before
     monkeypatch.setattr("time.time", lambda: 1e9)
-    stats.keep(tmp_path / "runs", tmp_path / "results")
-    stats.keep(tmp_path / "runs", tmp_path / "other")
-    assert path.read_bytes() == before == (tmp_path / "other" / path.name).read_bytes()
-    assert bz2.decompress(before) == source.read_bytes()
-    run, = stats.read(tmp_path / "runs")
-    source.write_bytes(stats.written({**run, "more": 1}))
-    stats.keep(tmp_path / "runs", tmp_path / "results")
-    assert path.read_bytes() != before and len(list((tmp_path / "results").iterdir())) == 1
+    stats.keep(tmp_path / "runs", tmp_path / "again")
+    assert [path.read_bytes() for path in kept] == [
+        (tmp_path / "again" / path.name).read_bytes() for path in kept]
+    paths[0].unlink()
+    paths[1].write_bytes(b"its own")
+    words = ["stats.py", tmp_path / "results", "--back", tmp_path / "runs"]
+    monkeypatch.setattr(sys, "argv", list(map(str, words)))
+    stats.main()
+    assert [path.read_bytes() for path in paths] == [before[0], b"its own", before[2]]
+
+
+def test_what_cannot_be_written_leaves_nothing_behind(tmp_path, monkeypatch):
+    def full(*paths):
+        raise OSError(errno.ENOSPC, "full")
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError):
+        stats.write(tmp_path / "file", b"text")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_damaged_copy_is_named_in_one_sentence(tmp_path):
@@ -298,18 +304,6 @@ def test_a_damaged_run_is_not_kept_and_one_without_its_checksum_not_read(tmp_pat
     assert stats.read(tmp_path / "results") == [run]
 
 
-def test_what_cannot_be_written_leaves_nothing_behind(tmp_path, monkeypatch):
-    one_run(tmp_path / "runs")
-    (tmp_path / "results").mkdir()
-
-    def full(*paths):
-        raise OSError(errno.ENOSPC, "full")
-    monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(OSError):
-        stats.keep(tmp_path / "runs", tmp_path / "results")
-    assert not list((tmp_path / "results").iterdir())
-
-
 def test_a_shorter_run_replaces_no_longer_one_and_an_empty_one_is_not_kept(tmp_path):
     run, begun = one_run(tmp_path / "runs"), one_run(tmp_path / "runs", seed=3, levels=0)
     stats.keep(tmp_path / "runs", tmp_path / "results")
@@ -330,23 +324,6 @@ def test_where_there_is_nothing_to_read_or_no_place_to_write_one_sentence_says_s
     with pytest.raises(SystemExit, match="^(No runs in|Cannot write there)[^\n]*$"):
         stats.main()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "runs"]
-
-
-def test_runs_come_back_as_train_wrote_them_and_none_is_overwritten(tmp_path, monkeypatch):
-    """Byte by byte; to prune.py they are finished runs."""
-    runs = [one_run(tmp_path / "runs", seed) for seed in (0, 1)]
-    paths = [tmp_path / "runs" / run["name"] / "metrics.json" for run in runs]
-    for path in paths:
-        train.save(path, train.load(path))
-    before = [path.read_bytes() for path in paths]
-    stats.keep(tmp_path / "runs", tmp_path / "results")
-    paths[0].unlink()
-    paths[1].write_bytes(b"its own")
-    words = ["stats.py", tmp_path / "results", "--back", tmp_path / "runs"]
-    monkeypatch.setattr(sys, "argv", list(map(str, words)))
-    stats.main()
-    assert paths[0].read_bytes() == before[0] and paths[1].read_bytes() == b"its own"
-    assert len(train.load(paths[0])["levels"]) == 2
 
 
 def test_mixed_counts_what_differs():

@@ -15,9 +15,11 @@ from stats import STANDARD
 from study import FULL, HALF, HALVED, METHODS, PARTS, SPARSE, STUDIES, UPPER, VARIANTS, WHOLE
 
 from .made import FULL_RATES, HALF_RATES, made, record
-from .test_inference import plain_holm, plain_sign_flip
+from .test_inference import plain_holm, plain_max_t, plain_sign_flip
 
-CUSTOM = ("shape_sign", "truncated_glorot", "shape_laplace", "shape_t4", "xavier_normal@4")
+CUSTOM = ("shape_sign", "truncated_glorot", "shape_laplace", "shape_t4", "xavier_normal@4",
+          "xavier_normal@0.5")
+INITS = (*STANDARD, *CUSTOM)
 FULL_PARTS = {(1, 0.012): (0, 20), (0.012, 0.0021): (20, 28)}       # first and last level of a range
 HALF_PARTS = {UPPER: (0, 6), SPARSE: (6, 9), PARTS[0]: (1, 6), WHOLE: (1, 9)}
 FACTORS = {"variance_scaling": (-0.5, -0.5, 0.5, 0.5), "distribution": (-0.5, 0.5, -0.5, 0.5)}
@@ -31,14 +33,14 @@ def swapped(masks, method):
 
 @functools.cache
 def runs():
-    """Random accuracies and losses; some seeds lack a scheme, and most groups have seeds that do not count."""
+    """Random accuracies and losses; some seeds lack a scheme, and groups have seeds that do not count."""
     noise, found = np.random.default_rng(0), []
     halves = [*METHODS.values(), *VARIANTS.values(), *study.RATES.values(), STUDIES["fashion"].group, *(
         swapped(masks, method) for method, other in study.SWAPS for masks in ("xavier_normal", other))]
     plans = [(FULL, range(8, 16), 29, FULL_RATES), (STUDIES["conv2"].group, range(9, 14), 9, (0.36, 0.19)),
              *((group, [*EXPLORING, *CONFIRMING], 10, HALF_RATES) for group in dict.fromkeys(halves))]
     for group, seeds, levels, rates in plans:
-        for init, seed in itertools.product((*STANDARD, *CUSTOM, "xavier_normal@0.5"), seeds):
+        for init, seed in itertools.product(INITS, seeds):
             test, val = (noise.uniform(90, 98, levels).tolist() for _ in range(2))
             run = made(init, seed, test, val, group=group, levels=levels, rates=rates)
             for level in run["levels"]:
@@ -158,7 +160,7 @@ def test_differences_equal_plain_loops(cases):
     for table, names, expected in cases():
         row = record(records_of(table), **names)
         for key, d in expected.items():
-            assert len(d) > 1 and row[key] == pytest.approx(inference.estimate(np.array(d))), (table, names, key)
+            assert len(d) > 1 and row[key] == pytest.approx(inference.estimate(np.array(d))), (table, names)
 
 
 def test_spreads_and_scores_equal_plain_loops():
@@ -166,10 +168,11 @@ def test_spreads_and_scores_equal_plain_loops():
         row = record(records_of("endpoints"), study="mnist", range=bounds, accuracy_at="early stop")
         for init in STANDARD:
             values = plain(FULL, {init: 1}, CONFIRMING, over(*part))
-            assert row[init] == pytest.approx((statistics.mean(values), statistics.stdev(values), len(values)))
+            assert row[init] == pytest.approx((statistics.mean(values), statistics.stdev(values),
+                                               len(values)))
         assert row["n"] == [6, 6, 6, 5]
-    scores = {init: statistics.mean(plain(HALVED, {init: 1}, EXPLORING, over(
-        0, 9, lambda level: 100 * level["val_acc"][1]))) for init in (*STANDARD, *CUSTOM, "xavier_normal@0.5")}
+    score = over(0, 9, lambda level: 100 * level["val_acc"][1])
+    scores = {init: statistics.mean(plain(HALVED, {init: 1}, EXPLORING, score)) for init in INITS}
     assert [row["scheme"] for row in records_of("screen")] == sorted(scores, key=lambda init: -scores[init])
     assert [row["score"].mean for row in records_of("screen")] == pytest.approx(
         sorted(scores.values(), reverse=True))
@@ -224,3 +227,15 @@ def test_swaps_put_masks_and_values_where_they_belong():
             for key, d in (("given_a", [*first.values()]), ("given_b", [*second.values()]), ("mean", both)):
                 assert row[f"{what}_{key}"] == pytest.approx(inference.estimate(np.array(d))), (row, what)
     assert len(records_of("swaps")) == 2 * len(study.SWAPS)
+
+
+def test_the_candidates_test_equals_a_plain_loop_over_joint_flips_of_seeds_that_all_have():
+    customs, standard = study.candidates(stats.groups(runs()))
+    seeds = [seed for seed in CONFIRMING
+             if all((init, seed) in by_group()[FULL] for init in (*customs, standard))]
+    cases = list(itertools.product(customs, FULL_PARTS.items()))
+    d = [plain(FULL, {init: 1, standard: -1}, seeds, over(*part)) for init, (_, part) in cases]
+    for (init, (bounds, _)), own, p in zip(cases, d, plain_max_t(d)):
+        row = record(records_of("confirmed"), study="mnist", scheme=init, range=bounds)
+        assert row["difference"] == pytest.approx(inference.estimate(np.array(own)))
+        assert row["p"] == pytest.approx(p) and row["against"] == standard
