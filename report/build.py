@@ -18,7 +18,9 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import pptx
@@ -49,30 +51,34 @@ class NotRun(jinja2.ChainableUndefined):
         return "(not run yet)"
 
 
-def said(value) -> str:
+def said(value: Any) -> str:
     """What a template prints of a value."""
     return str(NotRun()) if value is None else formatting.text(value)
 
 
-def phrased(name: str, value) -> str:
+def phrased(name: str, value: Any) -> str:
     """A filter: a record or an estimate in the words of a phrase."""
     return said(value if isinstance(value, NotRun) else formatting.phrase(name, value))
 
 
 class Numbered:
-    """Tables and figures, numbered where they first stand."""
+    """Tables and figures, numbered where they first stand. References stand before them too, so that their
+    numbers are known when all has been rendered once: after that they must be."""
 
     def __init__(self, shown: dict[str, str], figures: Path):
-        self.shown, self.figures, self.numbers = shown, figures, {"Table": {}, "Figure": {}}
+        self.shown, self.figures, self.rendered = shown, figures, False
+        self.numbers = {"Table": {}, "Figure": {}}
 
     def label(self, kind: str, name: str) -> str:
+        """Its name in the text: Table 3."""
         return f"{kind} {self.numbers[kind].setdefault(name, len(self.numbers[kind]) + 1)}"
 
     def ref(self, kind: str, name: str) -> str:
-        """A number that may not be known before all has been rendered once."""
-        return f"{kind} {self.numbers[kind].get(name, '')}"
+        """The label of what stands elsewhere."""
+        return f"{kind} {self.numbers[kind][name]}" if self.rendered else ""
 
     def table(self, name: str) -> str:
+        """A table under its label and caption."""
         return f"**{self.label('Table', name)}.** {self.shown[name]}"
 
     def figure(self, name: str) -> str:
@@ -82,7 +88,7 @@ class Numbered:
         return f"{picture}\n\n**{self.label('Figure', name)}.**"
 
 
-def filler(groups: dict, figures: Path):
+def filler(groups: dict, figures: Path) -> Callable[[str], str]:
     """A function that fills the template of a name with the numbers of {group: {scheme: runs}}."""
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(HERE), undefined=jinja2.StrictUndefined,
                                      finalize=said, keep_trailing_newline=True)
@@ -95,12 +101,13 @@ def filler(groups: dict, figures: Path):
 
     def fill(name: str) -> str:
         numbered = Numbered(shown, figures)
-        template = environment.get_template(name, globals={
-            "table": numbered.table, "figure": numbered.figure,
-            "table_ref": functools.partial(numbered.ref, "Table"),
-            "figure_ref": functools.partial(numbered.ref, "Figure")})
-        template.render()
-        return template.render()
+        marks = {"table": numbered.table, "figure": numbered.figure,
+                 "table_ref": functools.partial(numbered.ref, "Table"),
+                 "figure_ref": functools.partial(numbered.ref, "Figure")}
+        template = environment.get_template(name)
+        template.render(marks)
+        numbered.rendered = True
+        return template.render(marks)
     return fill
 
 

@@ -31,7 +31,7 @@ from study import (CONTRASTS, CONTROLS, FULL, HALVED, METHODS, RARE, SHAPES, SPA
                    Study, by_scheme, candidates, confirming, exploring, seed_counts, studies, under)
 
 STYLES = scheme_styles(())
-SHORT = {"variance_scaling": "scale", "distribution": "shape", "interaction": "interaction"}
+SHORT = {"variance_scaling": "scale", "distribution": "shape"}
 KURTOSIS = {"shape_sign": 1, "shape_arcsine": 1.5, "shape_uniform": 1.8, "xavier_uniform": 1.8,
             "shape_trunc2": 2.37, "truncated_glorot": 2.37, "shape_normal": 3, "xavier_normal": 3,
             "shape_laplace": 6, "shape_t4": 12}                         # t4's is infinite: drawn at 12
@@ -93,7 +93,7 @@ def tradeoff(groups: dict) -> Figure | None:
 
 def differences(groups: dict) -> Figure | None:
     """Each scheme minus Xavier normal at every density, and the planned contrasts."""
-    contrasts = {SHORT[name]: weights for name, weights in CONTRASTS.items()}
+    contrasts = {SHORT.get(name, name): weights for name, weights in CONTRASTS.items()}
     return compared(groups, "xavier_normal", STANDARD[1:], contrasts, "planned contrasts")
 
 

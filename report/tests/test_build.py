@@ -80,19 +80,20 @@ def test_every_table_and_figure_is_shown_or_asked_for():
 
 def test_a_template_names_what_is_not_there(tmp_path, monkeypatch):
     monkeypatch.setattr(build, "HERE", tmp_path)
-    fill = build.filler(stats.groups(standards(8)), tmp_path)
-    for source, found in (
-            ('{{ contrasts("mnist", "distribution", "100 to 1.2%") | holm }}', "] points (Holm p 0.047)"),
-            ('{{ contrasts("fashion", "distribution", "9 to 1%").difference | points }}', "(not run yet)"),
-            ('{{ seeds("mnist").n }}', "8"), ('{{ gaps("movement", "shape_t4", "50 to 0.21%") | points }}',
-                                              "(not run yet)")):
-        (tmp_path / "one.md.j2").write_text(source)
-        assert build.filler(stats.groups(standards(8)), tmp_path)("one.md.j2").endswith(found)
-    for wrong in ('{{ contrast("mnist") }}', '{{ contrasts("mnist", "distribution", "100 to 1.2%").mean }}',
-                  '{{ seeds("mnist") | pints }}', '{{ table("contrast") }}'):
-        (tmp_path / "two.md.j2").write_text(wrong)
-        with pytest.raises((jinja2.TemplateError, KeyError)):
-            fill("two.md.j2")
+    fill, none = build.filler(stats.groups(standards(8)), tmp_path), "(not run yet)"
+    for place, (source, found) in enumerate({
+            '{{ contrasts("mnist", "distribution", "100 to 1.2%") | holm }}': "] points (Holm p 0.047)",
+            '{{ contrasts("mnist", "distribution", "9 to 1%").difference | points }}': none,
+            '{{ seeds("mnist").n }}': "8",
+            '{{ gaps("movement", "shape_t4", "50 to 0.21%") }}': none}.items()):
+        (tmp_path / f"{place}.md.j2").write_text(source)
+        assert fill(f"{place}.md.j2").endswith(found)
+    for place, wrong in enumerate((
+            'contrast("mnist")', 'contrasts("mnist", "distribution", "100 to 1.2%").mean', 'pairs("mnist")',
+            'seeds("mnist") | pints', 'table("contrast")', 'table_ref("contrasts")')):
+        (tmp_path / f"wrong{place}").write_text(f"{{{{ {wrong} }}}}")
+        with pytest.raises((jinja2.TemplateError, KeyError, TypeError)):
+            fill(f"wrong{place}")
 
 
 def test_the_schemes_that_the_grids_run_are_those_of_the_protocols_rules():

@@ -239,3 +239,9 @@ def test_the_candidates_test_equals_a_plain_loop_over_joint_flips_of_seeds_that_
         row = record(records_of("confirmed"), study="mnist", scheme=init, range=bounds)
         assert row["difference"] == pytest.approx(inference.estimate(np.array(own)))
         assert row["p"] == pytest.approx(p) and row["against"] == standard
+
+
+def test_a_record_has_names_of_its_own():
+    for name, table in tables.TABLES.items():
+        found = [tuple(row[key] for key in table.names) for row in records_of(name)]
+        assert not table.names or len(set(found)) == len(found), name
