@@ -11,14 +11,17 @@ import os
 import sys
 import textwrap
 from collections import namedtuple
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 from PIL import Image
 
 import stats
+from data import atomic_write
 
 STYLE = {"font.size": 12, "axes.titlesize": 12, "legend.fontsize": 11, "legend.frameon": False,
          "figure.dpi": 150, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
@@ -36,21 +39,21 @@ PICTURES = {784: (1, 28, 28), 3072: (3, 32, 32)}                        # inputs
 CURVES = {      # figure: its panels' quantity of a level, scale, whether zoomed to the upper end, label
     "accuracy": [(stats.final_test_acc, 100, False, "test accuracy at the level's end (%)"),
                  (stats.final_test_acc, 100, True, "the same, upper end (%)")],
-    "early_stop": [(stats.early_step, 1, False, "early stop (step of least validation loss)")],
-    "val_loss": [(stats.early_val_loss, 1, False, "least validation loss (nats)"),
-                 (stats.early_test_acc, 100, False, "test accuracy at early stop (%)")]}
+    "early_stop": [(stats.early_step, 1, False, "step of the minimum validation loss")],
+    "val_loss": [(stats.early_val_loss, 1, False, "minimum validation loss (nats)"),
+                 (stats.early_test_acc, 100, False, "test accuracy at that step (%)")]}
 LEARNING = [("val_acc", 100, "validation accuracy (%)"), ("val_loss", 1, "validation loss (nats)")]
 
 Group = namedtuple("Group", "name schemes runs config styles data_dir")     # schemes {init: its runs}
 
 
-def scheme_styles(inits):
+def scheme_styles(names: Iterable[str]) -> dict[str, dict]:
     """{scheme: plot keywords}, the same in every figure of one set of runs."""
-    looks = {**SCHEMES, **dict(zip(sorted(set(inits) - set(SCHEMES)), itertools.cycle(OTHERS)))}
-    return {init: dict(zip(("color", "ls", "marker"), look)) for init, look in looks.items()}
+    styles = {**SCHEMES, **dict(zip(sorted(set(names) - set(SCHEMES)), itertools.cycle(OTHERS)))}
+    return {init: dict(zip(("color", "ls", "marker"), style)) for init, style in styles.items()}
 
 
-def panels(count, columns, width, height, **how):
+def panels(count: int, columns: int, width: float, height: float, **how) -> tuple[Figure, list]:
     """A figure of `count` panels of width x height inches, row by row: the figure, the list of its axes."""
     columns = min(count, columns)
     rows = math.ceil(count / columns)
@@ -61,12 +64,13 @@ def panels(count, columns, width, height, **how):
     return figure, list(axes.flat[:count])
 
 
-def finish(figure, group, says, keyed=None):
+def finish(figure: Figure, group: Group, says: str, keyed=None) -> Figure:
     """Adds the caption below, with what was run, and, above, the legend of one of the axes."""
     return captioned(figure, f"{stats.describe(group.schemes)} {says}", keyed)
 
 
-def captioned(figure, caption, keyed=None):
+def captioned(figure: Figure, caption: str, keyed=None) -> Figure:
+    """Adds a caption below and, above, the legend of one of the axes."""
     width = figure.get_figwidth()
     figure.supxlabel(textwrap.fill(caption, int(width * 14)), x=0.01, ha="left", fontsize=9, color="0.25")
     if keyed:
@@ -76,7 +80,7 @@ def captioned(figure, caption, keyed=None):
     return figure
 
 
-def curves(rows, group):
+def curves(rows: list[tuple], group: Group) -> Figure:
     """Quantities of a level against % of weights remaining, a panel each; a zoom only where it helps."""
     upper = stats.upper_end(group.schemes)
     rows = [row for row in rows if upper or not row[2]]
@@ -84,40 +88,40 @@ def curves(rows, group):
     for axis, (quantity, scale, zoomed, label) in zip(axes, rows):
         draw_curves(axis, group, quantity, scale, upper if zoomed else None)
         axis.set_ylabel(label)
-    return finish(figure, group, "Line: mean; band: its 95% t interval over seeds, none for a single one; "
-                  "thin lines: single seeds; dotted: the scheme's dense mean.", axes[0])
+    return finish(figure, group, "Line: mean; band: from the lowest to the highest seed; thin lines: single "
+                  "seeds; dotted: the scheme's unpruned mean.", axes[0])
 
 
-def draw_curves(axis, group, quantity, scale, limits):
+def draw_curves(axis, group: Group, quantity: Callable, scale: float, limits: tuple | None) -> None:
+    """Means over seeds with the range from the lowest to the highest, as Frankle & Carbin draw them."""
     drawn = {init: stats.matrix(runs, quantity) for init, runs in group.schemes.items()}
-    found = {init: stats.summary(scale * values) for init, (_, values) in drawn.items()}
     for init, (density, values) in drawn.items():
-        style = group.styles[init]
+        style, found = group.styles[init], stats.summary(scale * values)
         axis.plot(100 * density, scale * values.T, color=style["color"], lw=0.5, alpha=0.4)
-        axis.plot(100 * density, found[init].mean, label=init, ms=4.5, **style)
-        axis.axhline(found[init].mean[0], color=style["color"], ls=":", lw=1.2)
-    limits = limits or axis.get_ylim()      # before the bands, as that of two seeds would flatten all else
-    for init, (density, _) in drawn.items():
-        color = group.styles[init]["color"]
-        axis.fill_between(100 * density, found[init].low, found[init].high, color=color, lw=0,
+        axis.fill_between(100 * density, found.min, found.max, color=style["color"], lw=0,
                           alpha=min(0.14, 0.5 / len(drawn)))
-        for level in (level for run in group.schemes[init] for level in run["levels"] if level["diverged"]):
+        axis.plot(100 * density, found.mean, label=init, ms=4.5, **style)
+        axis.axhline(found.mean[0], color=style["color"], ls=":", lw=1.2)
+    limits = limits or axis.get_ylim()
+    for init, runs in group.schemes.items():
+        for level in (level for run in runs for level in run["levels"] if level["diverged"]):
             height = np.clip(np.nan_to_num(scale * quantity(level), nan=limits[0]), *limits)
-            axis.plot(100 * stats.density(level), height, "x", color=color, ms=9, mew=2, clip_on=False)
+            axis.plot(100 * stats.density(level), height, "x", color=group.styles[init]["color"], ms=9, mew=2,
+                      clip_on=False)
     low = 80 * min(np.nanmin(density) for density, _ in drawn.values())
     axis.set(xscale="log", xlim=(112, low), ylim=limits, xlabel="weights remaining (%)")
     plain_ticks(axis.xaxis, low)
 
 
-def plain_ticks(axis, low):
+def plain_ticks(axis, low: float) -> None:
     """% of weights remaining on a log axis, as plain numbers."""
     ticks = [tick for tick in (TICKS if low < 10 else FINE) if tick >= low]
     axis.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks])
     axis.set_ticks([], minor=True)
 
 
-def learning(group):
-    """A column a density, a row a quantity; what matters comes after the steep first looks."""
+def learning(group: Group) -> Figure:
+    """A column a density, a row a quantity; what matters comes after the steep first evaluations."""
     picked = stats.picked(group.runs, PICKED)
     figure, axes = panels(2 * len(picked), len(picked), 3.2, 3.4, sharex=True, sharey="row")
     for first, (key, scale, label) in zip((0, len(picked)), LEARNING):
@@ -135,10 +139,10 @@ def learning(group):
         margin = 0.1 * (max(late) - min(late)) + 1e-6
         axes[first].set(ylabel=label, ylim=(min(late) - margin, max(late) + margin))
     return finish(figure, group, "Line: mean over seeds; thin lines: single seeds. "
-                  "The first fifth of the looks may lie outside.", axes[0])
+                  "The first fifth of the evaluations may lie outside.", axes[0])
 
 
-def layers(group):
+def layers(group: Group) -> Figure:
     """Density by layer and level; layer-wise counts are the same for every scheme, so one panel does."""
     shared = group.config.get("scope") == "layer" and not group.config.get("masks_from")
     rows = {"every scheme": group.runs} if shared else group.schemes
@@ -159,7 +163,7 @@ def layers(group):
     return finish(figure, group, "Mean over seeds.", axes[0])
 
 
-def inits(group):
+def inits(group: Group) -> Figure:
     """A panel a layer, as probability density over a weight's value."""
     names = list(group.runs[0]["init"])
     figure, axes = panels(len(names), 3, 3.9, 3.3)
@@ -176,7 +180,7 @@ def inits(group):
                   "median scheme's is cut.", axes[0])
 
 
-def inputs(group):
+def inputs(group: Group) -> Figure | None:
     """A row of pictures a scheme, a column a density; None where the first layer sees no whole picture."""
     shape = PICTURES.get(len(group.runs[0]["levels"][0]["inputs"]))
     if shape is None:
@@ -199,13 +203,14 @@ def inputs(group):
     return finish(figure, group, "Surviving weights of the first layer by input pixel, mean over seeds.")
 
 
-def picture(axis, pixels, **how):
+def picture(axis, pixels: np.ndarray, **how):
+    """Shows an image without ticks or frame."""
     axis.set(xticks=[], yticks=[])
     axis.spines[:].set_visible(False)
     return axis.imshow(pixels, **how)
 
 
-def examples(group):
+def examples(group: Group) -> Figure | None:
     """Eight images of each class, or None and a line that says why."""
     data = group.config["data"]
     path = Path(group.data_dir, group.runs[0]["provenance"][0].get("data_file") or f"{data}.npz")
@@ -227,15 +232,16 @@ def examples(group):
 
 FIGURES = {**{name: functools.partial(curves, rows) for name, rows in CURVES.items()},
            "learning": learning, "layers": layers, "inits": inits, "inputs": inputs, "examples": examples}
-TABLES = {"csv": stats.comma, "md": stats.markdown}
+TABLES = {"csv": stats.to_csv, "md": stats.markdown}
 
 
-def write(path, content):
-    stats.write(path, content)
+def write(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all, and say so."""
+    atomic_write(path, content)
     print(path, flush=True)
 
 
-def png(figure):
+def png(figure: Figure) -> bytes:
     """A figure as bytes, of 256 colours; it is closed."""
     drawn, packed = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, format="png")
@@ -245,7 +251,7 @@ def png(figure):
     return packed.getvalue()
 
 
-def draw(group, folder):
+def draw(group: Group, folder: Path) -> None:
     """Writes a group's figures and tables; unpruned baselines have one level and so no curves."""
     for name, function in FIGURES.items() if group.config["pruner"] != "none" else ():
         figure = function(group)
@@ -255,7 +261,7 @@ def draw(group, folder):
         write(folder / f"{group.name}-table.{kind}", function(group.name, group.schemes).encode())
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", default="runs", help="folder of runs")
     parser.add_argument("--figures", default="figures", help="folder to write to")

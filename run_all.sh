@@ -124,6 +124,9 @@ if [ "${1:-}" != list ] && ! $PYTHON -c "$has_torch" &> /dev/null; then
         "filled, or name its interpreter, PYTHON=venv/bin/python bash run_all.sh" >&2; exit 2
 fi
 if [ "${1:-}" = report ]; then
+    if ! $PYTHON -c "import jinja2, pptx, scipy" 2> /dev/null; then
+        echo "run_all.sh: the report needs more packages: pip install -r report/requirements.txt" >&2; exit 2
+    fi
     $PYTHON report/figures.py
     exec $PYTHON report/build.py
 fi

@@ -7,113 +7,128 @@ import argparse
 import itertools
 import json
 import os
-import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
 import plot  # noqa: E402
 import stats  # noqa: E402
-import tables  # noqa: E402
+from formatting import LABELS, seed_counts_text, span  # noqa: E402
+from inference import estimate, half_width, paired  # noqa: E402
+from mechanism import (active_images, influence_of, many_schemes, share_on,  # noqa: E402
+                       without_rare_inputs)
 from plot import captioned, panels, plain_ticks, scheme_styles  # noqa: E402
+from stats import STANDARD, early_test_acc, matrix  # noqa: E402
+from study import (CONTRASTS, CONTROLS, FULL, HALVED, METHODS, RARE, SHAPES, SPARSE, UPPER,  # noqa: E402
+                   Study, by_scheme, candidates, confirming, exploring, seed_counts, studies, under)
 
 STYLES = scheme_styles(())
+SHORT = {"variance_scaling": "scale", "distribution": "shape"}
 KURTOSIS = {"shape_sign": 1, "shape_arcsine": 1.5, "shape_uniform": 1.8, "xavier_uniform": 1.8,
             "shape_trunc2": 2.37, "truncated_glorot": 2.37, "shape_normal": 3, "xavier_normal": 3,
             "shape_laplace": 6, "shape_t4": 12}                         # t4's is infinite: drawn at 12
 
 
-def density_axis(axis, density, label):
+def density_axis(axis, density: np.ndarray, label: str) -> None:
+    """A logarithmic axis of % of weights remaining, dense networks left."""
     low = 80 * np.nanmin(density)
     axis.set(xscale="log", xlim=(112, low), xlabel="weights remaining (%)", ylabel=label)
     plain_ticks(axis.xaxis, low)
 
 
-def line(axis, density, values, **style):
+def line(axis, density: np.ndarray, values: np.ndarray, **style) -> np.ndarray:
     """The mean over seeds of values (seeds, L), with its 95% t interval as a band."""
     found = stats.summary(values)
-    axis.plot(100 * density, found.mean, **style)
-    axis.fill_between(100 * density, found.low, found.high, color=style["color"], lw=0, alpha=0.15)
+    draw_band(axis, density, found.mean, half_width(found.sd, found.n), **style)
     return found.mean
 
 
-def bars(axis, x, values, **style):
+def draw_band(axis, density: np.ndarray, mean: np.ndarray, half: np.ndarray, **style) -> None:
+    """A line with a band of `half` on either side."""
+    axis.plot(100 * density, mean, **style)
+    axis.fill_between(100 * density, mean - half, mean + half, color=style["color"], lw=0, alpha=0.15)
+
+
+def bars(axis, x, values: np.ndarray, **style) -> None:
     """The mean over seeds of values (seeds, L), with its 95% t interval as bars."""
     found = stats.summary(values)
-    axis.errorbar(x, found.mean, (found.mean - found.low, found.high - found.mean), **style)
+    axis.errorbar(x, found.mean, half_width(found.sd, found.n), **style)
 
 
-def padded(columns):
+def padded(columns) -> np.ndarray:
     """Numbers of several schemes side by side, (longest, columns), NaN where one has fewer."""
     return np.array(list(itertools.zip_longest(*columns, fillvalue=np.nan)))
 
 
-def tradeoff(groups):
+def tradeoff(groups: dict) -> Figure | None:
     """Accuracy against density, a column a network: from dense to where it matters, and all."""
-    found = list(tables.studies(groups))
+    found = list(studies(groups))
     if not found:
         return None
     figure, axes = panels(2 * len(found), len(found), 4.5, 3.2)
-    for number, (name, study, schemes, _) in enumerate(found):
-        drawn = {init: stats.matrix(schemes[init], stats.early_test_acc)
-                 for init in stats.STANDARD if init in schemes}
-        dense = min(100 * np.nanmean(values[:, 0]) for _, values in drawn.values())
+    for number, (_, study, schemes) in enumerate(found):
+        drawn = {init: matrix(schemes[init], early_test_acc) for init in STANDARD if init in schemes}
+        unpruned = min(100 * np.nanmean(values[:, 0]) for _, values in drawn.values())
         for axis, part in zip(axes[number::len(found)], (", upper end", "")):
             means = [line(axis, density, 100 * values, label=init, ms=4, **STYLES[init])
                      for init, (density, values) in drawn.items()]
-            axis.axhline(dense, color="0.5", ls=":", lw=1)
+            axis.axhline(unpruned, color="0.5", ls=":", lw=1)
             sparsest = min((density for density, _ in drawn.values()), key=np.nanmin)
             density_axis(axis, sparsest, "test accuracy (%)")
-            axis.set_title(f"{name}, n = {max(len(values) for _, values in drawn.values())}{part}")
+            axis.set_title(f"{study.title}, n = {max(len(values) for _, values in drawn.values())}{part}")
             if part:
                 best = max(map(np.nanmax, means))
-                axis.set_ylim(dense - 1.5, best + 0.3 * (best - dense) + 0.1)
+                axis.set_ylim(unpruned - 1.5, best + 0.3 * (best - unpruned) + 0.1)
     return captioned(figure, "Test accuracy at the step of the least validation loss. Line: mean; band: its "
                      "95% t interval over seeds; dotted: the lowest of the schemes' dense means.", axes[0])
 
 
-def differences(groups):
-    """Each scheme less Xavier normal at every density, and the planned contrasts."""
-    return compared(groups, "xavier_normal", stats.STANDARD[1:], tables.CONTRASTS, "planned contrasts")
+def differences(groups: dict) -> Figure | None:
+    """Each scheme minus Xavier normal at every density, and the planned contrasts."""
+    contrasts = {SHORT.get(name, name): weights for name, weights in CONTRASTS.items()}
+    return compared(groups, "xavier_normal", STANDARD[1:], contrasts, "planned contrasts")
 
 
-def customs(groups):
-    """The finalists, and Xavier uniform, less the best standard scheme of the screen."""
-    finalists, base = tables.finalists(groups)
-    if not finalists:
+def customs(groups: dict) -> Figure | None:
+    """The candidate schemes, and Xavier uniform, minus the best standard scheme of the screen."""
+    chosen, base = candidates(groups)
+    if not chosen:
         return None
-    inits = [init for init in (*finalists, "xavier_uniform") if init != base]
+    inits = [init for init in (*chosen, "xavier_uniform") if init != base]
     return compared(groups, base, inits, {init: {init: 1, base: -1} for init in inits}, f"areas less {base}")
 
 
-def compared(groups, base, inits, contrasts, what):
+def compared(groups: dict, base: str, inits: list[str], contrasts: dict, what: str) -> Figure | None:
     """Paired differences against a scheme at every density, and contrasts as intervals, of studies with two
     seeds or more of all."""
-    found = [row for row in tables.studies(groups)
+    found = [row for row in studies(groups)
              if min(len(row[2].get(init, [])) for init in (base, *inits)) > 1]
     if not found:
         return None
     figure, axes = panels(2 * len(found), len(found), 4.5, 3.2)
-    for number, (name, study, schemes, bounds) in enumerate(found):
+    for number, (_, study, schemes) in enumerate(found):
         above, below = axes[number::len(found)]
         draw_differences(above, study, schemes, base, inits)
-        above.set_title(name)
-        n = draw_contrasts(below, study, schemes, bounds, contrasts)
+        above.set_title(study.title)
+        n = draw_contrasts(below, study, schemes, contrasts)
         below.set_title(f"{what}, n = {n}")
     return captioned(figure, "Above: paired differences by seed, mean and 95% t interval at each density, "
                      "nudged sideways. Below: contrasts on the area under accuracy, mean and 95% interval; "
                      "dots: seeds. Grey: the equivalence margin.", axes[0])
 
 
-def draw_differences(axis, study, schemes, base, inits):
+def draw_differences(axis, study: Study, schemes: dict, base: str, inits: list[str]) -> None:
+    """Schemes minus `base` within seeds, at every density."""
     def of(init):
-        density, values = stats.matrix(schemes[init], stats.early_test_acc)
+        density, values = matrix(schemes[init], early_test_acc)
         return density, dict(zip((run["config"]["seed"] for run in schemes[init]), 100 * values))
     (density, its), styles = of(base), scheme_styles(inits)
     for shift, init in enumerate(inits, -1):
@@ -128,40 +143,41 @@ def draw_differences(axis, study, schemes, base, inits):
     density_axis(axis, density, f"points, less {base}")
 
 
-def draw_contrasts(axis, study, schemes, bounds, contrasts):
-    """Draws them; returns how many seeds there are."""
-    areas = {pair: tables.by_scheme(schemes, pair) for pair in bounds}
-    rows = [(f"{re.split(':| of', label)[0]},\n{tables.span(pair)}", stats.paired(areas[pair], weights))
-            for pair in bounds for label, weights in contrasts.items()]
+def draw_contrasts(axis, study: Study, schemes: dict, contrasts: dict) -> int:
+    """Draws {name: weights} over the study's ranges; returns how many seeds there are."""
+    means = {bounds: by_scheme(schemes, bounds) for bounds in study.ranges}
+    rows = [(f"{name},\n{span(bounds)}", paired(means[bounds], weights))
+            for bounds in study.ranges for name, weights in contrasts.items()]
     rows = [(label, d) for label, d in rows if len(d) > 1]
     intervals(axis, rows, study.margin)
     return max((len(d) for _, d in rows), default=0)
 
 
-def intervals(axis, rows, margin):
+def intervals(axis, rows: list[tuple[str, np.ndarray]], margin: float) -> None:
     """Means, intervals and seeds of [(label, differences)], from the top, on the band of equivalence."""
     for height, (label, d) in enumerate(rows[::-1]):
-        axis.plot(stats.interval(d), [height] * 2, color="#0072B2", lw=2)
+        found = estimate(d)
+        axis.plot((found.low, found.high), [height] * 2, color="#0072B2", lw=2)
         axis.plot(d, np.full(len(d), height + 0.22), ".", color="0.6", ms=3)
-        axis.plot(d.mean(), height, "o", color="#0072B2")
+        axis.plot(found.mean, height, "o", color="#0072B2")
     axis.axvspan(-margin, margin, color="0.85", lw=0, zorder=0)
     axis.axvline(0, color="0.5", lw=1)
     axis.set(yticks=range(len(rows)), yticklabels=[label for label, _ in rows[::-1]], xlabel="points")
 
 
-def heat(groups):
-    """Scheme by pruning method: area under accuracy, coloured by its distance from the four schemes'."""
+def heat(groups: dict) -> Figure | None:
+    """Scheme by pruning method: mean accuracy of a range, coloured by its distance from the four schemes'."""
     rows = {}
-    for name in tables.METHODS:
-        found = tables.under(groups, name)
-        if all(found.get(init) for init in stats.STANDARD):
+    for name in METHODS:
+        found = under(groups, name)
+        if all(map(found.get, STANDARD)):
             rows[name] = {init: np.mean(list(seeds.values())) for init, seeds in found.items() if seeds}
     if not rows:
         return None
-    inits = [*stats.STANDARD, *(init for init in tables.finalists(groups)[0]
-                                if sum(init in row for row in rows.values()) > 1)]
+    inits = [*STANDARD, *(init for init in candidates(groups)[0]
+                          if sum(init in row for row in rows.values()) > 1)]
     cells = np.array([[row.get(init, np.nan) for init in inits] for row in rows.values()])
-    gaps = cells - cells[:, :len(stats.STANDARD)].mean(1, keepdims=True)
+    gaps = cells - cells[:, :len(STANDARD)].mean(1, keepdims=True)
     figure, (axis,) = panels(1, 1, 9, 0.55 * len(rows) + 1.8)
     shown = axis.imshow(gaps, cmap="RdBu", norm=matplotlib.colors.SymLogNorm(0.2, vmin=-10, vmax=10),
                         aspect="auto")
@@ -180,31 +196,43 @@ def heat(groups):
                      "four standard schemes. Exploratory.")
 
 
-def methods(groups):
+def methods(groups: dict) -> Figure | None:
     """Accuracy against density under each way of pruning, a panel each."""
-    inits = (*stats.STANDARD, *tables.finalists(groups)[0])
-    found = {name: tables.exploring(groups, group) for name, group in tables.METHODS.items()}
-    found = {name: schemes for name, schemes in found.items() if all(map(schemes.get, stats.STANDARD))}
+    inits = (*STANDARD, *candidates(groups)[0])
+    found = {name: exploring(groups, group) for name, group in METHODS.items()}
+    found = {name: schemes for name, schemes in found.items() if all(map(schemes.get, STANDARD))}
     if not found:
         return None
     styles = scheme_styles(inits)
     figure, axes = panels(len(found), 4, 3.5, 3)
     for axis, (name, schemes) in zip(axes, found.items()):
         for init in filter(schemes.get, inits):
-            density, values = stats.matrix(schemes[init], stats.early_test_acc)
+            density, values = matrix(schemes[init], early_test_acc)
             line(axis, density, 100 * values, label=init, lw=1.2, **{**styles[init], "ms": 3})
-        density_axis(axis, (1, tables.TAIL[1]), "test accuracy (%)" if axis in axes[::4] else "")
+        density_axis(axis, (1, SPARSE[1]), "test accuracy (%)" if axis in axes[::4] else "")
         axis.set_xticks((100, 10, 1, 0.2), labels=("100", "10", "1", "0.2"))
-        axis.set_title(f"{name}, n = {tables.ns(schemes)}", fontsize=10)
+        axis.set_title(f"{name}, n = {seed_counts_text(seed_counts(schemes))}", fontsize=10)
     return captioned(figure, "MNIST, fc, half of the weights a round: test accuracy at early stop, mean and "
                      "95% t interval over seeds. Each panel has its own axis. The area of filters, which has "
                      "levels down to 0.3%, is taken to 0.6%. Exploratory.", axes[0])
 
 
-def doses(groups):
-    """Area against gain and against kurtosis, upper range and sparse end, by magnitude and by movement."""
-    ways = {"by magnitude": tables.exploring(groups, tables.HALVED),
-            "by movement": tables.exploring(groups, tables.METHODS["movement"])}
+def dosed(values: dict, dose: dict) -> dict[float, np.ndarray]:
+    """{dose: value by seed (n,)} in order of the doses, from {scheme: {seed: value}} and {scheme: dose}: a
+    mean over the schemes of a dose, of the seeds that all of them have."""
+    found = {}
+    for amount in sorted(set(dose.values())):
+        same = [init for init in dose if dose[init] == amount and values.get(init)]
+        mean = paired(values, dict.fromkeys(same, 1 / len(same))) if same else []
+        if len(mean):
+            found[amount] = mean
+    return found
+
+
+def doses(groups: dict) -> Figure | None:
+    """Mean accuracy against gain and against kurtosis, over both ranges, by magnitude and by movement."""
+    ways = {"by magnitude": exploring(groups, HALVED),
+            "by movement": exploring(groups, METHODS["movement"])}
     inits = set().union(*ways.values())
     gains = {"xavier_normal": 1, **{init: float(init.split("@")[1]) for init in inits if "@" in init}}
     if len(gains) == 1 or not set(KURTOSIS) & inits:
@@ -213,16 +241,16 @@ def doses(groups):
     counts = set()
     for index, (dose, label) in enumerate(((gains, "gain on Xavier normal's weights"),
                                            (KURTOSIS, "kurtosis of the weights, at Xavier's variance"))):
-        for axis, bounds in zip(axes[index::2], [(1, tables.TAIL[0]), tables.TAIL]):
+        for axis, bounds in zip(axes[index::2], (UPPER, SPARSE)):
             for colour, shift, (name, schemes) in zip(("#0072B2", "#D55E00"), (0.98, 1.02), ways.items()):
-                found = tables.dosed(tables.by_scheme(schemes, bounds), dose)
+                found = dosed(by_scheme(schemes, bounds), dose)
                 if len(found) > 1:
                     values = padded(found.values())
                     counts.add(len(values))
                     x = [shift * value for value in found]
                     axis.plot(x, values.T, ".", color=colour, alpha=0.4, ms=4)
                     bars(axis, x, values, fmt="o-", color=colour, capsize=3, label=name)
-            axis.set(xscale="log", xlabel=label, ylabel=f"area, {tables.span(bounds)} (%)")
+            axis.set(xscale="log", xlabel=label, ylabel=f"area, {span(bounds)} (%)")
             ticks = sorted(set(dose.values()))
             axis.set_xticks(ticks, labels=["inf" if label[0] == "k" and tick == KURTOSIS["shape_t4"]
                                            else f"{tick:g}" for tick in ticks])
@@ -236,19 +264,19 @@ def doses(groups):
                      "means where two schemes have one distribution. Exploratory.", axes[-1])
 
 
-def shapes(groups):
-    """Shapes less Xavier normal by their kurtosis, a line a way of pruning."""
+def shapes(groups: dict) -> Figure | None:
+    """Shapes minus Xavier normal by their kurtosis, a line a way of pruning."""
     figure, (axis,) = panels(1, 1, 8.5, 4.5)
     for place, (name, color) in enumerate({"magnitude, layer by layer": "#0072B2", "movement": "#56B4E9",
                                            "SNIP, global": "#D55E00", "SynFlow, global": "#009E73"}.items()):
-        areas = tables.under(groups, name)
-        gaps = {init: stats.paired(areas, {"xavier_normal": -1, init: 1}) for init in tables.SHAPES
+        means = under(groups, name)
+        gaps = {init: paired(means, {"xavier_normal": -1, init: 1}) for init in SHAPES
                 if init != "xavier_normal"}
         gaps = {init: d for init, d in gaps.items() if len(d) > 1}
-        if len(gaps) == len(tables.SHAPES) - 1:
+        if len(gaps) == len(SHAPES) - 1:
             gaps["xavier_normal"] = np.zeros(len(gaps["shape_sign"]))
-            x = [KURTOSIS[init] * (0.98 + 0.013 * place) for init in tables.SHAPES]
-            bars(axis, x, padded(gaps[init] for init in tables.SHAPES), fmt="o-", color=color, capsize=3,
+            x = [KURTOSIS[init] * (0.98 + 0.013 * place) for init in SHAPES]
+            bars(axis, x, padded(gaps[init] for init in SHAPES), fmt="o-", color=color, capsize=3,
                  label=f"{name}, n = {min(map(len, gaps.values()))}")
     if not axis.lines:
         plt.close(figure)
@@ -258,36 +286,37 @@ def shapes(groups):
              ylabel="points less Xavier normal")
     axis.set_yscale("symlog", linthresh=1)
     axis.set_yticks([-10, -3, -1, 0, 1, 3], labels=["-10", "-3", "-1", "0", "1", "3"])
-    axis.set_xticks([KURTOSIS[init] for init in tables.SHAPES], rotation=25, ha="right", labels=[
-        f"{'inf' if init == 'shape_t4' else format(KURTOSIS[init], 'g')}  {init}" for init in tables.SHAPES])
+    axis.set_xticks([KURTOSIS[init] for init in SHAPES], rotation=25, ha="right", labels=[
+        f"{'inf' if init == 'shape_t4' else format(KURTOSIS[init], 'g')}  {init}" for init in SHAPES])
     axis.set_xticks([], minor=True)
     return captioned(figure, "MNIST, fc, half of the weights a round: area under test accuracy at early stop "
                      "from 50 to 0.2%, paired by seed; mean and 95% t interval. The scale is linear within 1 "
                      "point, logarithmic beyond. Exploratory.", axis)
 
 
-def say(groups):
-    """Schemes by the say that initial size has in what survives: their areas less Xavier normal's."""
-    found = [(name, tables.say_of(schemes, "rho"), pair, tables.by_scheme(schemes, pair))
-             for name, schemes, bounds in tables.many_schemes(groups) for pair in bounds
-             if len(schemes) > len(stats.STANDARD)]
+def influence(groups: dict) -> Figure | None:
+    """Schemes by their initial-to-update RMS ratio: their mean accuracy minus Xavier normal's."""
+    found = [(LABELS["study"][name], influence_of(schemes, "rho"), bounds, by_scheme(schemes, bounds))
+             for name, schemes, ranges in many_schemes(groups) for bounds in ranges
+             if len(schemes) > len(STANDARD)]
     found = [row for row in found if row[1].get("xavier_normal")]
     if not found:
         return None
     figure, axes = panels(len(found), 4, 4.3, 3.6)
-    named = (*stats.STANDARD, *tables.finalists(groups)[0])
+    named = (*STANDARD, *candidates(groups)[0])
     for axis, row in zip(axes, found):
-        draw_say(axis, named, *row)
+        draw_influence(axis, named, *row)
     return captioned(figure, "A point a scheme. Horizontally: how far its survivors in fc1 began from zero, "
                      "in units of how far they typically moved, at 6 to 7% of the weights. Vertically: its "
                      "area less that of Xavier normal, paired by seed, mean and 95% t interval; an axis that "
                      "goes below -2 is logarithmic beyond 1 point. Exploratory.", axes[0])
 
 
-def draw_say(axis, named, name, measured, pair, areas):
-    gaps = {init: stats.paired(areas, {"xavier_normal": -1, init: 1}) for init in areas if measured[init]}
-    gaps["xavier_normal"] = np.zeros(len(areas["xavier_normal"]))
-    styles = {init: (look["color"], look["marker"]) for init, look in scheme_styles(named).items()}
+def draw_influence(axis, named: tuple, title: str, measured: dict, bounds: tuple, means: dict) -> None:
+    """A point a scheme, {scheme: {seed: value}} `means` against `measured`; `named` have their own styles."""
+    gaps = {init: paired(means, {"xavier_normal": -1, init: 1}) for init in means if measured[init]}
+    gaps["xavier_normal"] = np.zeros(len(means["xavier_normal"]))
+    styles = {init: (style["color"], style["marker"]) for init, style in scheme_styles(named).items()}
     families = {init: (*styles[init], [init]) for init in named} | {
         "another shape at Xavier's variance": ("0.35", "v", KURTOSIS),
         "gain on Xavier normal": ("#882255", "^", [init for init in gaps if "@" in init]),
@@ -299,8 +328,8 @@ def draw_say(axis, named, name, measured, pair, areas):
             bars(axis, [np.mean(list(measured[init].values())) for init in inits],
                  padded(gaps[init] for init in inits), fmt=marker, color=color, ms=5, lw=1, label=label)
     n = "/".join(map(str, sorted({len(d) for d in gaps.values()})))
-    axis.set(title=f"{name}, n = {n}", xscale="log", xlabel="rms w0 / rms move",
-             ylabel=f"area {tables.span(pair)}, points")
+    axis.set(title=f"{title}, n = {n}", xscale="log", xlabel="rms w0 / rms move",
+             ylabel=f"area {span(bounds)}, points")
     if axis.get_ylim()[0] < -2:
         axis.set_yscale("symlog", linthresh=1)
         ends = axis.get_ylim()
@@ -313,13 +342,13 @@ def draw_say(axis, named, name, measured, pair, areas):
     axis.set_xticks([], minor=True)
 
 
-def mechanism(groups):
+def survival(groups: dict) -> Figure | None:
     """What survival has to do with the initial weight, and the signal at a level's start."""
-    found = next((row for row in tables.studies(groups)), None)
+    found = next(studies(groups), None)
     if not found:
         return None
-    name, study, schemes, _ = found
-    drawn = [init for init in stats.STANDARD if init in schemes]
+    _, study, schemes = found
+    drawn = [init for init in STANDARD if init in schemes]
     layers = list(schemes[drawn[0]][0]["levels"][0]["size"])
     rows = [*((f"{layer}: eps, 1: |w0| decides survival", ("layers", layer, "eps")) for layer in layers[:3]),
             *((f"{layer}: AUROC of |w0| for survival", ("layers", layer, "auroc")) for layer in layers[:3]),
@@ -332,7 +361,7 @@ def mechanism(groups):
     figure, axes = panels(len(rows), 3, 4, 2.9)
     for axis, (label, keys) in zip(axes, rows):
         for init in drawn:
-            density, values = stats.matrix(schemes[init], stats.diagnostic(*keys))
+            density, values = matrix(schemes[init], stats.diagnostic(*keys))
             if keys == ("effective_density",):
                 values = values / density
             if label.startswith("%"):
@@ -346,42 +375,43 @@ def mechanism(groups):
         axis.set_title(label, fontsize=10)
         axis.set_xticks([tick for tick in (100, 10, 1, 0.2) if tick > 90 * np.nanmin(density)])
         axis.set_xticklabels([f"{tick:g}" for tick in axis.get_xticks()])
-    return captioned(figure, f"{name}, mean and 95% t interval over seeds, by level. Dotted: chance.",
+    return captioned(figure, f"{study.title}, mean and 95% t interval over seeds, by level. Dotted: chance.",
                      axes[0])
 
 
-def dark(groups):
-    """First-layer weights kept on rarely lit pixels, and the contrasts without them, a row a study."""
-    found = [row for row in tables.studies(groups) if tables.lights(row[1])]
+def rare_inputs(groups: dict) -> Figure | None:
+    """First-layer weights kept on rarely active pixels, and the contrasts without them, a row a study."""
+    found = [row for row in studies(groups) if active_images(row[1])]
     if not found:
         return None
     figure, axes = panels(2 * len(found), 2, 6, 3.6)
-    for number, (name, study, schemes, _) in enumerate(found):
-        lit, images = tables.lights(study)
-        rare = lit < tables.RARE * images
-        for init in filter(schemes.get, stats.STANDARD):
-            density, values = stats.matrix(schemes[init], tables.share_on(rare))
+    records = without_rare_inputs(groups)
+    for number, (name, study, schemes) in enumerate(found):
+        active, images = active_images(study)
+        rare = active < RARE * images
+        for init in filter(schemes.get, STANDARD):
+            density, values = matrix(schemes[init], share_on(rare))
             line(axes[2 * number], density, 100 * values, label=init, ms=4, **STYLES[init])
         density_axis(axes[2 * number], density, "% of fc1's survivors")
-        axes[2 * number].set_title(f"{name}: on rarely lit pixels ({rare.sum()})")
-        rows = [(f"{label.split(':')[0]}, {what}", d) for at, _, label, _, parts in tables.accounts(groups)
-                for what, d in parts.items() if at == name]
+        axes[2 * number].set_title(f"{study.title}: on rarely lit pixels ({rare.sum()})")
+        rows = [(f"{SHORT[row['contrast']]}, {LABELS['inputs'][row['inputs']]}", row["differences"])
+                for row in records if row["study"] == name]
         intervals(axes[2 * number + 1], rows, study.margin)
         axes[2 * number + 1].set_title(f"contrasts over the sparse end, n = {len(rows[0][1]) if rows else 0}")
-    return captioned(figure, f"Rarely lit: in fewer than {100 * tables.RARE:g}% of the training images. "
+    return captioned(figure, f"Rarely lit: in fewer than {100 * RARE:g}% of the training images. "
                      "Left: mean and 95% t interval. Right: by which weights count as remaining; mean, 95% "
                      "interval, seeds; grey: the equivalence margin. Exploratory.", axes[0])
 
 
-def controlled(groups):
+def controlled(groups: dict) -> Figure | None:
     """The ticket against its controls."""
-    runs = {name: tables.exploring(groups, group).get("xavier_normal", [])
-            for name, group in tables.CONTROLLED.items()}
+    runs = {LABELS["control"].get(name, name): exploring(groups, group).get("xavier_normal", [])
+            for name, group in CONTROLS.items()}
     if not all(runs.values()):
         return None
     figure, (axis,) = panels(1, 1, 8, 4.5)
     for (name, its), color, marker in zip(runs.items(), [*plot.LAYERS[2:6], "black"], "osD^v"):
-        density, values = stats.matrix(its, stats.early_test_acc)
+        density, values = matrix(its, early_test_acc)
         mean = line(axis, density, 100 * values, color=color, marker=marker, ms=4,
                     label=f"{name} (n = {len(its)})")
     density_axis(axis, density, "test accuracy at early stop (%)")
@@ -390,23 +420,22 @@ def controlled(groups):
     return captioned(figure, "MNIST, fc, Xavier normal, 20% a round. Band: 95% t interval over seeds.")
 
 
-def earlier(groups):
+def earlier(groups: dict) -> Figure | None:
     """The earlier study's true test accuracies beside this one's, LeNet-300-100 on MNIST."""
     table = json.loads((HERE / "earlier-study.json").read_text())["table"]
-    schemes = tables.confirming(groups, tables.FULL)
-    if not schemes.keys() & set(stats.STANDARD):
+    schemes = confirming(groups, FULL)
+    if not schemes.keys() & set(STANDARD):
         return None
     figure, axes = panels(2, 2, 6, 4.2, sharey=True)
-    for init in filter(schemes.get, stats.STANDARD):
-        row, look = table[f"lenet {init.replace('_', '-')}"], {"ms": 4, **STYLES[init]}
-        mean = np.array(row["mean"])
-        half = np.array(row["sd"]) * stats.t_quantile(row["n"] - 1) / row["n"] ** 0.5
+    for init in filter(schemes.get, STANDARD):
+        row, style = table[f"lenet {init.replace('_', '-')}"], {"ms": 4, **STYLES[init]}
+        mean, half = np.array(row["mean"]), half_width(np.array(row["sd"]), row["n"])
         there = 0.8 ** np.arange(len(mean))
-        axes[0].plot(100 * there, mean, label=init, **look)
-        axes[0].fill_between(100 * there, mean - half, mean + half, color=look["color"], lw=0, alpha=0.15)
-        density, values = stats.matrix(schemes[init], stats.final_test_acc)
-        line(axes[1], density, 100 * values, **look)
-    titles = f"earlier, n = {row['n']}: one reset for all", f"here, n = {tables.ns(schemes)}: its own draw"
+        draw_band(axes[0], there, mean, half, label=init, **style)
+        density, values = matrix(schemes[init], stats.final_test_acc)
+        line(axes[1], density, 100 * values, **style)
+    titles = (f"earlier, n = {row['n']}: one reset for all",
+              f"here, n = {seed_counts_text(seed_counts(schemes))}: its own draw")
     for axis, title in zip(axes, titles):
         density_axis(axis, there, "test accuracy at a level's end (%)" if axis is axes[0] else "")
         axis.set(title=title, ylim=(86, 98.6))
@@ -421,7 +450,7 @@ CLASSES = {  # by number
     "CIFAR-10": "airplane car bird cat deer dog frog horse ship truck"}
 
 
-def examples(groups, folder=None):
+def examples(groups: dict, folder: Path | None = None) -> Figure | None:
     """Eight training images of each class of every data set, or None and a line that says what is lacking."""
     folder, sheets = Path(folder or os.environ.get("DATA_DIR", "data")), {}
     for name, title in {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10"}.items():
@@ -442,13 +471,12 @@ def examples(groups, folder=None):
     return captioned(figure, "The first eight training images of each class.")
 
 
-def of_group(figure):
+def of_group(figure: Callable) -> Callable[[dict], Figure | None]:
     """A group's figure, of the study's four schemes on MNIST."""
     def drawn(groups):
-        schemes = {init: runs for init, runs in tables.confirming(groups, tables.FULL).items()
-                   if init in stats.STANDARD}
+        schemes = {init: runs for init, runs in confirming(groups, FULL).items() if init in STANDARD}
         runs = sum(schemes.values(), [])
-        return runs and figure(plot.Group(tables.FULL, schemes, runs, runs[0]["config"], STYLES, None))
+        return runs and figure(plot.Group(FULL, schemes, runs, runs[0]["config"], STYLES, None))
     return drawn
 
 
@@ -460,7 +488,7 @@ BOXES = {"seed, scheme": (0.09, 0.78), "initial weights w0\n(kept)": (0.33, 0.78
 ARROWS = [(0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (5, 6), (6, 2), (4, 7), (7, 8)]
 
 
-def diagram(groups):
+def diagram(groups: dict) -> Figure | None:
     """The experiment as boxes and arrows."""
     figure, (axis,) = panels(1, 1, 9.5, 3.2)
     places = list(BOXES.values())
@@ -478,13 +506,14 @@ def diagram(groups):
 
 
 FIGURES = {"diagram": diagram, "tradeoff": tradeoff, "differences": differences, "customs": customs,
-           "heat": heat, "methods": methods, "doses": doses, "shapes": shapes, "say": say,
-           "mechanism": mechanism,
-           "dark": dark, "controls": controlled, "earlier": earlier, "inputs": of_group(plot.inputs),
+           "heat": heat, "methods": methods, "doses": doses, "shapes": shapes, "say": influence,
+           "mechanism": survival,
+           "dark": rare_inputs, "controls": controlled, "earlier": earlier, "inputs": of_group(plot.inputs),
            "inits": of_group(plot.inits), "examples": examples}
 
 
-def draw(groups, folder):
+def draw(groups: dict, folder: Path) -> None:
+    """Writes every figure, and says which have nothing to be drawn from."""
     for name, function in FIGURES.items():
         figure = function(groups)
         if figure:
@@ -493,7 +522,7 @@ def draw(groups, folder):
             print(f"study-{name}: nothing to draw it from", file=sys.stderr)
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description="Draw the figures of the report.")
     parser.add_argument("--runs", type=Path, default=HERE.parent / "results", help="folder of runs' metrics")
     parser.add_argument("--figures", type=Path, default=HERE.parent / "figures", help="folder to write to")

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parent.parent
 REAL = Path(os.environ.get("DATA_DIR", ROOT / "data"))
-sys.path[:0] = [str(ROOT), str(ROOT / "report")]
+sys.path.insert(0, str(ROOT))
 torch.set_num_threads(1)  # sums in one order, on every machine
 
 

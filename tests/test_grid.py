@@ -182,11 +182,11 @@ def test_runs_brought_back_are_finished_and_drawn(tmp_path, env):
     """Though their checkpoints are not there."""
     grid = small_grid(tmp_path / "grid", FIRST)
     assert bash(grid, "quick", **env).returncode == 0
-    stats.keep(grid / "runs", tmp_path / "results")
+    runs.export_runs(grid / "runs", tmp_path / "results")
     whole, drawn = numbers(grid / "runs"), sorted(path.name for path in (grid / "figures").iterdir())
     for name in ("runs", "figures"):
         shutil.rmtree(grid / name)
-    stats.back(grid / "runs", tmp_path / "results")
+    runs.restore_runs(tmp_path / "results", grid / "runs")
     done = bash(grid, "quick", **env)
     assert done.returncode == 0 and "1 of 1 runs are finished, 0 to do" in done.stdout, done.stderr
     assert numbers(grid / "runs") == whole

@@ -14,7 +14,6 @@ from PIL import Image
 
 import plot
 import stats
-from test_analysis import made
 from test_stats import fake
 
 ROOT = Path(__file__).parent.parent
@@ -83,7 +82,7 @@ def test_baselines_have_tables_alone_and_the_same_bytes_again(here):
 
 
 @pytest.mark.parametrize("name", plot.CURVES)
-def test_lines_are_the_plain_means(tmp_path, name):
+def test_lines_are_the_plain_means_and_bands_go_from_the_lowest_to_the_highest_seed(tmp_path, name):
     runs = [fake(tmp_path, seed=seed, levels=4 - seed, diverge=[1] if seed == 0 else []) for seed in range(2)]
     figure = plot.FIGURES[name](group_of(tmp_path))
     for axis, (quantity, scale, *_) in zip(figure.axes, plot.CURVES[name]):
@@ -95,6 +94,12 @@ def test_lines_are_the_plain_means(tmp_path, name):
             assert x == pytest.approx(100 * sum(levels[0]["kept"].values()) / 266200)
             assert y == pytest.approx(scale * statistics.mean(quantity(level) for level in levels))
         assert number == 3 and set(dotted.get_ydata()) == {line.get_ydata()[0]}
+        band = axis.collections[0].get_paths()[0].vertices
+        for x, y in line.get_xydata():
+            seeds = [single.get_ydata()[single.get_xdata() == x] for single in axis.lines
+                     if single.get_lw() == 0.5]
+            heights = band[np.isclose(band[:, 0], x), 1]
+            assert (heights.min(), heights.max()) == pytest.approx((np.nanmin(seeds), np.nanmax(seeds)))
         assert [mark.get_xdata()[0] for mark in marks] == [line.get_xdata()[1]]
         assert axis.get_xlim()[0] > 100 > axis.get_xlim()[1] and "%" in axis.get_xlabel()
     assert "n = 2 a scheme" in figure.get_supxlabel()
@@ -152,11 +157,12 @@ def test_inputs_are_means_over_seeds_and_sums_over_channels(tmp_path, monkeypatc
     plt.close("all")
 
 
-def test_a_caption_names_its_group():
+def test_a_caption_names_its_group(tmp_path):
     """A control's settings are its ticket's but for what the group's name says."""
-    schemes = [{"zero": [made("zero", 0, 50.0, group=group)]} for group in ("mnist-fc-magnitude",
-                                                                            "mnist-fc-magnitude-reinit")]
-    assert [stats.describe(each).partition(":")[0] for each in schemes] == [
+    for extras in ("", "-reinit"):
+        fake(tmp_path, levels=1, extras=extras)
+    found = stats.groups(stats.read(tmp_path))
+    assert [stats.describe(schemes).partition(":")[0] for schemes in found.values()] == list(found) == [
         "mnist-fc-magnitude", "mnist-fc-magnitude-reinit"]
 
 

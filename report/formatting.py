@@ -1,0 +1,172 @@
+"""Numbers as text: the heads, the digits and the phrases of every table and sentence of the report.
+
+A table is a function of {group: {scheme: runs}} that returns a list of records, dicts of numbers by name.
+What is said here of a key or of a kind of number holds wherever it is printed.
+"""
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from inference import Correlation, Estimate, Ratio, Spread
+from stats import STANDARD
+from study import STUDIES
+
+FOUR = " ".join(STANDARD)           # the four schemes as columns
+NAMED = "study contrast range"      # what a test is asked for by
+
+CONTRAST_LABELS = {"variance_scaling": "scale: Kaiming less Xavier",
+                   "distribution": "shape: uniform less normal", "interaction": "interaction of the two"}
+HEADS = {"study": "network, data", "range": "densities", "density": "% remaining", "p": "sign-flip p",
+         "difference": "difference, points [95%]", "holm": "Holm p", "equivalence": "equivalence p (margin)",
+         **CONTRAST_LABELS}
+LABELS = {  # key of a record: {its value: as it is printed}, where it isn't the value itself
+    "study": {name: study.title for name, study in STUDIES.items()} | {
+        "screen": f"{STUDIES['mnist'].title}, screen"},
+    "quantity": {"eps": "eps in fc1", "auroc": "AUROC of initial size in fc1",
+                 "rho": "rms w0 / rms move in fc1",
+                 "constant_inputs": "% of fc1's survivors on always-dark pixels"},
+    "outcome": {"mean": "area", "minus unpruned": "less the own dense"},
+    "inputs": {"all": "all weights", "not constant": "not on pixels never lit",
+               "not below 0.1%": "not on those lit by < 0.1%", "not below 1%": "not on those lit by < 1%"},
+    "effect": {"upper": "area", "test": "area: the test", "other inputs": "area, by weights on other pixels",
+               "survivors": "% of fc1's survivors on these pixels"},
+    "control": {"reinit": "another draw, the ticket's masks", "shuffle": "the ticket's draw, shuffled masks",
+                "random_mask": "the ticket's draw, random masks", "oneshot": "one-shot"}}
+PHRASES = {  # what a template says of a record, or of one estimate
+    "counted": "{difference} (n = {n})",
+    "points": "{difference} points (n = {n})",
+    "nats": "{difference} hundredths of a nat (n = {n})",
+    "sign_flip": "{difference} points (n = {n}, sign-flip p {p})",
+    "holm": "{difference} points (Holm p {holm})",
+    "both_p": "{difference} points (n = {n}, sign-flip p {p}, Holm {holm})",
+    "tests": "{difference} points (n = {n}, sign-flip p {p}, Holm {holm}; equivalence within {margin}: "
+             "p {equivalence_p})",
+    "max_t": "{difference} points (n = {n}, max-T p {p}; equivalence: p {equivalence})",
+    "equivalence": "{difference} points (n = {n}, sign-flip p {p}, equivalence p {equivalence_p})",
+    "ratio": "{difference} (n = {n}, sign-flip p {p})"}
+
+
+class Accuracies(NamedTuple):
+    """Of one level's accuracies: those at early stop, and the mean at the level's end."""
+    early: Spread
+    end: float
+
+
+def span(bounds: tuple[float, float]) -> str:
+    """A range of densities as a person reads it: 100 to 1.2%."""
+    return f"{100 * bounds[0]:g} to {100 * bounds[1]:.2g}%"
+
+
+def p_text(p: float) -> str:
+    """Three decimals of a p, or two digits and the power of ten below 0.001."""
+    return f"{p:.1e}" if p < 0.001 else f"{p:.3f}"
+
+
+def contrast_label(name: str) -> str:
+    """A contrast in words; of a pair `b - a`, `b less a`."""
+    return CONTRAST_LABELS.get(name, name.replace(" - ", " less "))
+
+
+def spread_text(found: Spread) -> str:
+    """mean (sd), of one number that number."""
+    return f"{found.mean:.2f}" + (f" ({found.sd:.2f})" if found.n > 1 else "")
+
+
+def estimate_text(found: Estimate) -> str:
+    """mean [95% interval], of one difference that difference."""
+    if found.n < 2:
+        return f"{found.mean:+.2f}"
+    return f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
+
+
+def seed_counts_text(counts: list[int]) -> str:
+    """20, or 20/19/20/20 where they differ."""
+    return "/".join(map(str, counts if len(set(counts)) > 1 else counts[:1]))
+
+
+BY_KIND = {
+    Spread: spread_text, Estimate: estimate_text, list: seed_counts_text, tuple: span,
+    Ratio: lambda found: f"{found.mean:.3f} [{found.low:.3f}, {found.high:.3f}]",
+    Correlation: lambda found: f"{found.mean:+.2f} ({found.least:+.2f} to {found.largest:+.2f})",
+    Accuracies: lambda found: f"{spread_text(found.early)}; {found.end:.2f}"}
+BY_KEY = {  # of a value and its record
+    "p": lambda p, _: p_text(p), "holm": lambda p, _: p_text(p), "equivalence_p": lambda p, _: p_text(p),
+    "margin": lambda margin, _: f"{margin:g}",
+    "equivalence": lambda p, record: f"{p_text(p)} (+-{record['margin']:g})",
+    "contrast": lambda name, _: contrast_label(name),
+    "quotient": lambda name, _: contrast_label(name).replace(" less ", " over "),
+    "density": lambda density, _: f"{100 * density:g}",
+    "own": lambda percent, _: f"{percent:.2f}" if percent < math.inf else "none",
+    "common": lambda percent, _: f"{percent:.2f}" if percent < math.inf else "none",
+    "collapsed": lambda count, record: f"{count} (below {record['line']}%)",
+    "rejected": lambda share, _: f"{100 * share:.1f}%"}
+
+
+def text(value: Any, key: str = "", record: Mapping = {}, digits: int = 2) -> str:
+    """A number of a record as it is printed, empty where there is none."""
+    if value is None or isinstance(value, float) and math.isnan(value):
+        return ""
+    if key in BY_KEY:
+        return BY_KEY[key](value, record)
+    if type(value) in BY_KIND:
+        return BY_KIND[type(value)](value)
+    return f"{value:.{digits}f}" if isinstance(value, float) else LABELS.get(key, {}).get(value, str(value))
+
+
+def phrase(name: str, found: Any) -> str | None:
+    """A record's numbers, or one estimate, in the words of PHRASES; None where the number is not there."""
+    record = found if isinstance(found, dict) else {"difference": found, "n": found and found.n}
+    if record["difference"] is None:
+        return None
+    record = {**record, "equivalence_p": record.get("equivalence")}
+    keys = re.findall(r"{(\w+)}", PHRASES[name])
+    return PHRASES[name].format_map({key: text(record[key], key, record) for key in keys})
+
+
+class Table(NamedTuple):
+    """How the records of a function are printed: `columns` are their keys, `heads` what stands above a key
+    where HEADS does not say, `names` the keys by whose values a template asks for a record."""
+    records: Callable[[dict], list[dict]]
+    caption: str
+    columns: list[str]
+    names: list[str]
+    heads: dict[str, str]
+    digits: int
+
+
+def table(tables: dict[str, Table], columns: str = "", names: str = "", digits: int = 2,
+          **heads: str) -> Callable:
+    """Decorates a function of groups that returns records and has its caption as docstring, and adds it to
+    `tables` under its name. Of the columns `*` stands for all keys that are not named; without columns the
+    records are only asked for."""
+    def add(function):
+        caption = " ".join(function.__doc__.split())
+        tables[function.__name__] = Table(function, caption, columns.split(), names.split(), heads, digits)
+        return function
+    return add
+
+
+def markdown(shown: Table, records: list[dict]) -> str:
+    """A table's records as Markdown, without its caption."""
+    if not records:
+        return "*Not run.*\n"
+    first = records[0]
+    columns = [key for column in shown.columns for key in (
+        [key for key in first if key not in shown.columns] if column == "*" else [column])]
+    head = [shown.heads.get(key, HEADS.get(key, key)).format_map(first) for key in columns]
+    body = [[text(record[key], key, record, shown.digits) for key in columns] for record in records]
+    return "".join("| " + " | ".join(line) + " |\n" for line in (head, ["---"] * len(head), *body))
+
+
+def finder(shown: Table, records: list[dict], missing: Any) -> Callable:
+    """A function of the values of `names`, ranges as text, that gives their record, or else `missing`."""
+    def name(value):
+        return span(value) if isinstance(value, tuple) else value
+    found = {tuple(name(record[key]) for key in shown.names): record for record in records}
+
+    def find(*names):
+        if len(names) != len(shown.names):
+            raise TypeError(f"{shown.records.__name__} is asked for by {', '.join(shown.names)}, not {names}")
+        return found.get(names, missing)
+    return find

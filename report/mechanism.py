@@ -1,0 +1,329 @@
+"""The tables that look for reasons: what survives, and what changes when one thing is changed.
+
+As those of tables.py, which prints them too.
+"""
+import itertools
+import json
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import formatting  # noqa: E402
+from formatting import FOUR, NAMED, Accuracies, Table  # noqa: E402
+from inference import (Values, correlation, equivalence, estimate, level_near, mean_between,  # noqa: E402
+                       paired, range_means, rank_correlations, sign_flip, spread)
+from stats import STANDARD, density, diagnostic, early_test_acc, final_test_acc  # noqa: E402
+from study import (AT_INITIALIZATION, CONTRASTS, CONTROLS, FACTORS, FULL, HALF, HALVED, HERE,  # noqa: E402
+                   METHODS, RARE, SCREEN, SHAPES, SPARSE, STUDIES, SWAPS, UPPER, VARIANTS, ZERO_RARE_INPUTS,
+                   Study, at_density, by_scheme, candidates, exploring, factors, four_spreads, later, minus,
+                   studies)
+
+PIXELS = HERE / "pixels.json"           # in how many training images a pixel is active
+INFLUENCE = ("eps", "auroc", "rho")     # of the initial magnitude on survival: diagnostics of a layer
+INFLUENCE_AT = 0.066                    # the level near it: 7.0, 6.9 or 6.3%
+
+TABLES: dict[str, Table] = {}
+table = partial(formatting.table, TABLES)
+
+
+def diagnosed(runs: list[dict], wanted: float) -> list[dict]:
+    """The levels near a density that have diagnostics."""
+    return [level for run in runs for level in run["levels"]
+            if level_near([density(level)], wanted) is not None and level.get("diagnostics")]
+
+
+@table("method scheme accuracy pixels units n", "method scheme")
+def used(groups: dict) -> list[dict]:
+    """Networks of 0.82% of the weights by the shape of their initial weights, from light to heavy
+    tails: test accuracy (%), pixels with a weight of 784, units of the first layer with a weight of
+    300, mean (sd). Exploratory."""
+    units_without_inputs = diagnostic("layers", "fc1", "no_way_in")
+    records = []
+    for name in (*AT_INITIALIZATION, "magnitude, layer by layer"):
+        schemes = exploring(groups, METHODS[name])
+        for init in filter(schemes.get, SHAPES):
+            levels = diagnosed(schemes[init], 0.0082)
+            if levels:
+                records.append({"method": name, "scheme": init, "n": len(levels),
+                                "accuracy": spread(100 * early_test_acc(level) for level in levels),
+                                "pixels": spread(np.count_nonzero(level["inputs"]) for level in levels),
+                                "units": spread(300 - units_without_inputs(level) for level in levels)})
+    return records
+
+
+@table("scheme * n", "scheme")
+def shares(groups: dict) -> list[dict]:
+    """Global magnitude: the share (%) of each layer's weights that remains when 6.3, 1.6 and 0.21% of
+    all do, mean (sd). Exploratory."""
+    schemes = exploring(groups, METHODS["magnitude, global"])
+    layers = next((runs[0]["levels"][0]["size"] for runs in schemes.values()), ())
+    records = []
+    for init, runs in schemes.items():
+        record = {"scheme": init, "n": len(runs)}
+        for layer, percent in itertools.product(layers, (6.3, 1.6, 0.21)):
+            found = at_density(runs, percent / 100, lambda level: level["kept"][layer] / level["size"][layer])
+            record[f"{layer} at {percent}%"] = spread(found.values())
+        records.append(record)
+    return records
+
+
+@table("method schemes accuracy linked starved n", "method schemes", linked="on a path",
+       starved="a class without weights", n="runs")
+def paths(groups: dict) -> list[dict]:
+    """Networks of 0.21% of the weights, of the four schemes and the finalists, signs of one size
+    apart: test accuracy (%) and the share (%) of the remaining weights on some path from an input to
+    an output, mean (sd over runs); runs in which a class has no weight left. Exploratory."""
+    customs, records = candidates(groups)[0], []
+    kinds = {"the others": [*STANDARD, *(init for init in customs if init != "shape_sign")],
+             "shape_sign": [init for init in customs if init == "shape_sign"]}
+    for (name, group), (kind, inits) in itertools.product(METHODS.items(), kinds.items()):
+        found = exploring(groups, group)
+        levels = [level for init in inits for level in diagnosed(found.get(init, []), SPARSE[1])]
+        if len(levels) > 2:
+            linked = (100 * level["diagnostics"]["effective_density"] / density(level) for level in levels)
+            records.append({"method": name, "schemes": kind, "linked": spread(linked), "n": len(levels),
+                            "accuracy": spread(100 * early_test_acc(level) for level in levels),
+                            "starved": sum(level["diagnostics"]["least_class_inputs"] == 0
+                                           for level in levels)})
+    return records
+
+
+@table(f"variant range {FOUR} variance_scaling distribution change n", "variant range",
+       variant="what is changed", change="change of the mean")
+def why(groups: dict) -> list[dict]:
+    """The contrasts when one thing is changed, and the mean of the four schemes less that of the
+    first rows. Exploratory."""
+    records = []
+    for (name, group), bounds in itertools.product(VARIANTS.items(), (UPPER, SPARSE)):
+        found, plain = (by_scheme(exploring(groups, which), bounds) for which in (group, HALVED))
+        both = {(way, init): values.get(init, {}) for way, values in enumerate((plain, found))
+                for init in STANDARD}
+        change = estimate(paired(both, {(way, init): (way - 0.5) / 2 for way, init in both}))
+        two = factors(found)
+        if two["variance_scaling"]:
+            records.append({"variant": name, "range": bounds, **four_spreads(found), **two,
+                            "change": 0 if group == HALVED else change, "n": two["variance_scaling"].n})
+    return records
+
+
+@table("method other range plain masks_given_a masks_given_b values_given_a values_given_b masks_mean "
+       "values_mean n", "method other range", method="masks by", other="B", plain="masks A, values A",
+       masks_given_a="masks B less A, values A", masks_given_b="masks B less A, values B",
+       values_given_a="values B less A, masks A", values_given_b="values B less A, masks B",
+       masks_mean="masks B less A, mean", values_mean="values B less A, mean")
+def swaps(groups: dict) -> list[dict]:
+    """Masks of one scheme with the initial values of another, A being xavier_normal: areas under test
+    accuracy and their differences. Exploratory."""
+    records = []
+    for (name, other), bounds in itertools.product(SWAPS, (UPPER, SPARSE)):
+        crossed = {}
+        for masks, values in itertools.product("AB", repeat=2):
+            of = {"A": "xavier_normal", "B": other}
+            group = METHODS[name]
+            if masks != values:
+                donor = group.replace("mnist-fc-", f"mnist-fc-{of[masks]}-", 1)
+                group = f"{FULL}-from-{donor}{HALF}"
+            crossed[masks + values] = range_means(exploring(groups, group).get(of[values], []), bounds)
+        if all(crossed.values()):
+            weights = {"masks_given_a": {"BA": 1, "AA": -1}, "masks_given_b": {"BB": 1, "AB": -1},
+                       "values_given_a": {"AB": 1, "AA": -1}, "values_given_b": {"BB": 1, "BA": -1},
+                       "masks_mean": {"AA": -0.5, "AB": -0.5, "BA": 0.5, "BB": 0.5},
+                       "values_mean": {"AA": -0.5, "AB": 0.5, "BA": -0.5, "BB": 0.5}}
+            records.append({"method": name, "other": other, "range": bounds,
+                            "plain": spread(crossed["AA"].values()), "n": min(map(len, crossed.values())),
+                            **{what: estimate(paired(crossed, own)) for what, own in weights.items()}})
+    return records
+
+
+@table("control * n", "control", control="network")
+def controls(groups: dict) -> list[dict]:
+    """Controls, Xavier normal: test accuracy (%) at early stop, mean (sd); and at the level's end."""
+    records = []
+    for name, group in CONTROLS.items():
+        runs = exploring(groups, group).get("xavier_normal", [])
+        record = {"control": name, "n": len(runs)}
+        for wanted in (1, 0.21, 0.07, 0.036):
+            early, end = (at_density(runs, wanted, quantity) for quantity in (early_test_acc, final_test_acc))
+            record[f"{100 * wanted:g}%"] = Accuracies(
+                spread(early.values()), float(np.mean([end[seed] for seed in early]))) if early else None
+        records += [record] * bool(runs)
+    return records
+
+
+@table(names="control density")
+def control_gaps(groups: dict) -> list[dict]:
+    """The ticket minus its controls, paired by seed."""
+    runs = {name: exploring(groups, group).get("xavier_normal", []) for name, group in CONTROLS.items()}
+    records = []
+    for name, wanted in itertools.product(list(CONTROLS)[1:], (0.07, 0.036)):
+        d = paired({which: at_density(runs[which], wanted) for which in ("ticket", name)},
+                   {"ticket": 1, name: -1})
+        if len(d) > 1:
+            records.append({"control": name, "density": wanted, "difference": estimate(d), "n": len(d)})
+    return records
+
+
+SURVIVAL = {"eps": (("layers", "fc1", "eps"), 1), "auroc": (("layers", "fc1", "auroc"), 1),
+            "rho": (("layers", "fc1", "rho"), 1), "constant_inputs": (("dark_share",), 100)}
+
+
+@table(f"study quantity density {FOUR} difference n", "study quantity density", quantity="what",
+       difference="uniform less normal [95%]")
+def survival(groups: dict) -> list[dict]:
+    """What survives, at single densities: mean (sd over seeds), and the contrast of shape, by seed."""
+    records = []
+    for name, _, schemes in studies(groups):
+        for (quantity, (keys, scale)), wanted in itertools.product(SURVIVAL.items(), (
+                0.21, 0.07, 0.012, 0.0021)):
+            found = {init: at_density(schemes.get(init, []), wanted, diagnostic(*keys), scale)
+                     for init in STANDARD}
+            if any(found.values()):
+                d = paired(found, CONTRASTS["distribution"])
+                records.append({"study": name, "quantity": quantity, "density": wanted,
+                                **four_spreads(found), "difference": estimate(d), "n": len(d)})
+    return records
+
+
+def many_schemes(groups: dict) -> Iterator[tuple[str, dict, list]]:
+    """(name, schemes, ranges) of the screen, as far as it is whole, and of every study."""
+    whole = {init: runs for init, runs in exploring(groups, HALVED).items() if len(runs) >= SCREEN}
+    if whole:
+        yield "screen", whole, [UPPER, SPARSE]
+    for name, study, schemes in studies(groups):
+        yield name, schemes, study.ranges
+
+
+def influence_of(schemes: dict, key: str, wanted: float = INFLUENCE_AT) -> Values:
+    """{scheme: {seed: a diagnostic of the first fully connected layer at a density}}"""
+    quantity = diagnostic("layers", "fc1", key)
+    return {init: at_density(runs, wanted, quantity, 1) for init, runs in schemes.items()}
+
+
+@table("study outcome range density schemes eps auroc rho n", "study outcome range density", outcome="area",
+       density="measured near %", eps="with eps", auroc="with AUROC", rho="with rms w0 / rms move")
+def influence(groups: dict) -> list[dict]:
+    """Is accuracy lower where initial size has more say in what survives? Rank correlation
+    (Spearman's), over the schemes of a seed, of the area under test accuracy with each measure in
+    fc1: mean over seeds (least to largest). -1: one order is the reverse of the other. Schemes with a
+    gain are left out. Of signs of one size eps is not defined, and AUROC 0.5 by definition.
+    Exploratory."""
+    records = []
+    for name, schemes, ranges in many_schemes(groups):
+        schemes = {init: runs for init, runs in schemes.items() if "@" not in init}
+        unpruned = {init: at_density(runs, 1) for init, runs in schemes.items()}
+        for bounds in ranges:
+            means = by_scheme(schemes, bounds)
+            for wanted in [at for at in (INFLUENCE_AT, bounds[0]) if at < 1]:
+                measured = {key: influence_of(schemes, key, wanted) for key in INFLUENCE}
+                for outcome, values in {"mean": means, "minus unpruned": minus(means, unpruned)}.items():
+                    found = {key: rank_correlations(own, values) for key, own in measured.items()}
+                    if min(map(len, found.values())) > 1:
+                        records.append({"study": name, "outcome": outcome, "range": bounds, "density": wanted,
+                                        "schemes": len(schemes), "n": max(map(len, found.values())),
+                                        **{key: correlation(own) for key, own in found.items()}})
+    return records
+
+
+def density_on(inputs: list[bool]) -> Callable[[dict], float]:
+    """As `density`, of the first layer only the weights on inputs where `inputs` (inputs,) is true; NaN for a
+    level of other inputs."""
+    def share(level):
+        if len(level["inputs"]) != len(inputs):
+            return np.nan
+        others = np.array(level["inputs"])[~np.asarray(inputs)].sum()
+        return density(level) - others / sum(level["size"].values())
+    return share
+
+
+def share_on(inputs: list[bool]) -> Callable[[dict], float]:
+    """The share of a level's first-layer weights on inputs where `inputs` (inputs,) is true; NaN for a level
+    of other inputs."""
+    def share(level):
+        if len(level["inputs"]) != len(inputs):
+            return np.nan
+        return np.array(level["inputs"])[np.asarray(inputs)].sum() / sum(level["inputs"])
+    return share
+
+
+def means_over(runs: list[dict], bounds: tuple[float, float], share: Callable) -> dict[int, float]:
+    """{seed: mean of test accuracy over the log of `share` of a level}, between the levels at `bounds`."""
+    found = {}
+    for run in runs:
+        levels = run["levels"]
+        densities = list(map(density, levels))
+        ends = [level_near(densities, bound) for bound in bounds]
+        if None not in ends:
+            found[run["config"]["seed"]] = mean_between(
+                list(map(share, levels)), [100 * early_test_acc(level) for level in levels],
+                tuple(densities[end] for end in ends))
+    return {seed: value for seed, value in found.items() if np.isfinite(value)}
+
+
+def active_images(study: Study) -> tuple[np.ndarray, int] | None:
+    """In how many training images a pixel of the study's data is active, and of how many, where known."""
+    found = json.loads(PIXELS.read_text()).get(study.group.split("-")[0])
+    return found and (np.array(found["lit"]), found["images"])
+
+
+@table(f"{NAMED} inputs n difference p equivalence", f"{NAMED} inputs", inputs="counted")
+def without_rare_inputs(groups: dict) -> list[dict]:
+    """The contrasts over the sparse end, by which weights are counted as remaining: accuracies are
+    read at equal numbers of these. Pixels by the share of training images that light them. No
+    correction. Exploratory: not in the protocol."""
+    records = []
+    for name, study, schemes in studies(groups):
+        for bounds in study.ranges[1:] if active_images(study) else ():
+            active, images = active_images(study)
+            least = {"all": 0, "not constant": 1, "not below 0.1%": RARE * images,
+                     "not below 1%": 10 * RARE * images}
+            found = {inputs: {init: means_over(runs, bounds, density_on(active >= number))
+                              for init, runs in schemes.items()} for inputs, number in least.items()}
+            for (contrast, weights), inputs in itertools.product(FACTORS.items(), found):
+                d = paired(found[inputs], weights)
+                if len(paired(found["all"], weights)) > 1:
+                    records.append({"study": name, "contrast": contrast, "range": bounds, "inputs": inputs,
+                                    "differences": d, "n": len(d), "difference": estimate(d),
+                                    "p": sign_flip(d), "equivalence": equivalence(d, study.margin),
+                                    "margin": study.margin})
+    return records
+
+
+@table("effect where plain zero n difference p equivalence", "effect", effect="what", where="densities",
+       zero="nothing there", difference="the second less the first [95%]")
+def zero_rare_inputs(groups: dict) -> list[dict]:
+    """Normal schemes with nothing on rarely lit pixels at the start against the plain ones, mean (sd)
+    of Xavier's and Kaiming's, on seeds that no scheme had been run on. The test is that of the sparse
+    end at 20 seeds; the other rows are exploratory."""
+    study, records = STUDIES["mnist"], []
+    active, images = active_images(study)
+    rare, schemes, (upper, sparse) = active < RARE * images, later(groups, study.group), study.ranges
+    cases = {"upper": (upper, by_scheme(schemes, upper)), "test": (sparse, by_scheme(schemes, sparse)),
+             "other inputs": (sparse, {init: means_over(runs, sparse, density_on(~rare))
+                                       for init, runs in schemes.items()}),
+             "survivors": (f"at {100 * sparse[0]:g}%", {
+                 init: at_density(runs, sparse[0], share_on(rare)) for init, runs in schemes.items()})}
+    for effect, (where, found) in cases.items():
+        d, inits = paired(found, ZERO_RARE_INPUTS), list(ZERO_RARE_INPUTS)
+        if len(d) > 1:
+            plain, zero = (spread(paired(found, dict.fromkeys(two, 0.5))) for two in (inits[:2], inits[2:]))
+            records.append({"effect": effect, "where": where, "plain": plain, "zero": zero, "n": len(d),
+                            "difference": estimate(d),
+                            "p": sign_flip(d), "margin": study.margin, "equivalence":
+                                None if effect == "survivors" else equivalence(d, study.margin)})
+    return records
+
+
+@table(names="quantity variant scheme")
+def state(groups: dict) -> list[dict]:
+    """What survives, and the logits' deviation at the start of the last level, when one thing is changed."""
+    quantities = {"constant_inputs": (("dark_share",), 0.0625, 100),
+                  "eps": (("layers", "fc1", "eps"), 0.0625, 1), "logit_std": (("logit_std",), SPARSE[1], 1)}
+    return [{"quantity": name, "variant": variant, "scheme": init, "mean": spread(values.values())}
+            for name, (keys, wanted, scale) in quantities.items() for variant, group in VARIANTS.items()
+            for init, runs in exploring(groups, group).items()
+            for values in [at_density(runs, wanted, diagnostic(*keys), scale)] if values]

@@ -1,0 +1,172 @@
+"""What the study compares: its networks, groups of runs, seeds, ranges of densities and contrasts."""
+import itertools
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+from inference import (Estimate, Spread, Values, estimate, level_near, paired, range_means,  # noqa: E402
+                       spread)
+from stats import STANDARD, early_test_acc, early_val_acc, matrix  # noqa: E402
+
+
+class Study(NamedTuple):
+    """A network with its data: `bounds` are the densities between which accuracy is averaged, `margin` the
+    points below which two schemes are equivalent; below `collapsed` % a run counts as collapsed."""
+    title: str
+    group: str
+    bounds: tuple[float, ...]
+    margin: float
+    collapsed: float
+
+    @property
+    def ranges(self) -> list[tuple[float, float]]:
+        return list(itertools.pairwise(self.bounds))
+
+
+FULL, HALF = "mnist-fc-magnitude", "-ratefc0.5-rateout0.28"     # all rounds; half of the weights a round
+HALVED = FULL + HALF
+STUDIES = {
+    "mnist": Study("LeNet-300-100, MNIST", FULL, (1, 0.012, 0.0021), 0.1, 90),
+    "fashion": Study("LeNet-300-100, Fashion-MNIST", "fashion_mnist-fc-magnitude" + HALF,
+                     (1, 0.016, 0.0021), 0.1, 70),
+    "conv2": Study("Conv-2, CIFAR-10", "cifar10-conv2-magnitude-epochs2-rateconv0.19-ratefc0.36-rateout0.19",
+                   (1, 0.03), 0.5, 25),
+    "conv2-gpu": Study("Conv-2, CIFAR-10, 20 rounds", "cifar10-conv2-magnitude-bf16",
+                       (1, 0.03, 0.0126), 0.5, 25),
+    "conv6-gpu": Study("Conv-6, CIFAR-10, 20 rounds", "cifar10-conv6-magnitude-bf16",
+                       (1, 0.036, 0.0254), 0.5, 25)}
+EXPLORE, CONFIRM, LATER = range(10), range(10, 30), range(30, 50)   # seeds, by what they are for
+UPPER, SPARSE = (1, 0.016), (0.016, 0.0021)                     # ranges of a halved run
+PARTS = ((0.5, 0.016), SPARSE)                                  # of those of the other methods
+WHOLE = (0.5, 0.0021)                                           # both of them
+SCREEN = 5                                                      # seeds that a scheme is chosen by
+FEWEST = 6                                                      # pairs that can give p below 5%: 2 / 64
+TWINS = ("shape_normal", "shape_uniform")                       # the distributions of two standard schemes
+HEAVY = ("shape_laplace", "shape_t4")
+SHAPES = ("shape_sign", "xavier_uniform", "truncated_glorot", "xavier_normal", *HEAVY)  # by kurtosis
+METHODS = {"magnitude, layer by layer": HALVED, "magnitude, global": f"{FULL}-global{HALF}",
+           "magnitude, one-shot": f"{FULL}-oneshot{HALF}",
+           **{name: f"mnist-fc-{name}{HALF}" for name in ("movement", "filters", "random")},
+           "SNIP, layer by layer": f"mnist-fc-snip{HALF}",
+           **{f"{name}, global": f"mnist-fc-{name.lower()}-global{HALF}" for name in ("SNIP", "GraSP",
+                                                                                      "SynFlow")}}
+AT_INITIALIZATION = ("SNIP, global", "SynFlow, global")         # METHODS that the shapes are tested under
+SWAPS = [*(("magnitude, layer by layer", other) for other in ("xavier_uniform", "kaiming_normal",
+                                                              "xavier_normal@4")),
+         *((name, "xavier_uniform") for name in AT_INITIALIZATION)]     # whose masks, against xavier_normal
+RARE = 0.001                            # of the training images: pixels active in fewer are rarely active
+FILTERS_END = 0.006                     # the least density of the method `filters`, but for one level
+VARIANTS = {"as it is": HALVED, "signs of w0 alone": f"{FULL}-rewindsigns{HALF}",
+            "w0 rescaled to each unit's norm": f"{FULL}-rewindrescaled{HALF}",
+            "pruned by movement": f"mnist-fc-movement{HALF}", "pixels in [0, 1]": f"{FULL}-unit{HALF}",
+            "12 epochs a level": f"{FULL}-epochs12{HALF}"}
+RATES = {"a third": f"{FULL}-lr0.0004{HALF}", "the paper's": HALVED, "three times": f"{FULL}-lr0.0036{HALF}"}
+CONTROLS = {"ticket": FULL, "reinit": f"{FULL}-reinit", "shuffle": f"{FULL}-shuffle",
+            "random_mask": f"{FULL}-random_mask", "oneshot": f"{FULL}-oneshot"}
+FACTORS = {  # contrasts of the four schemes, {scheme: weight}
+    "variance_scaling": dict(zip(STANDARD, (-0.5, -0.5, 0.5, 0.5))),
+    "distribution": dict(zip(STANDARD, (-0.5, 0.5, -0.5, 0.5)))}
+CONTRASTS = {**FACTORS, "interaction": dict(zip(STANDARD, (1, -1, -1, 1)))}
+PAIRS = {f"{b} - {a}": {a: -1, b: 1} for a, b in itertools.combinations(STANDARD, 2)}
+ZERO_RARE_INPUTS = dict(zip(("xavier_normal", "kaiming_normal", "xavier_normal_lit", "kaiming_normal_lit"),
+                            (-0.5, -0.5, 0.5, 0.5)))
+
+
+def with_seeds(groups: dict, group: str, seeds: range) -> dict[str, list[dict]]:
+    """{scheme: runs} of a group, of these seeds."""
+    kept = {init: [run for run in runs if run["config"]["seed"] in seeds]
+            for init, runs in groups.get(group, {}).items()}
+    return {init: runs for init, runs in kept.items() if runs}
+
+
+def exploring(groups: dict, group: str) -> dict[str, list[dict]]:
+    """{scheme: runs} of a group, of the seeds that explore and choose."""
+    return with_seeds(groups, group, EXPLORE)
+
+
+def confirming(groups: dict, group: str) -> dict[str, list[dict]]:
+    """{scheme: runs} of a group, of the seeds that confirm."""
+    return with_seeds(groups, group, CONFIRM)
+
+
+def later(groups: dict, group: str) -> dict[str, list[dict]]:
+    """{scheme: runs} of a group, of the seeds on which the first test of section 6 is made."""
+    return with_seeds(groups, group, LATER)
+
+
+def studies(groups: dict) -> Iterator[tuple[str, Study, dict[str, list[dict]]]]:
+    """(name, study, its schemes' runs of confirming seeds) of what has been run."""
+    for name, study in STUDIES.items():
+        schemes = confirming(groups, study.group)
+        if schemes.keys() & set(STANDARD):
+            yield name, study, schemes
+
+
+def by_scheme(schemes: dict, bounds: tuple[float, float], quantity: Callable = early_test_acc) -> Values:
+    """{scheme: {seed: mean over a range of densities}}, as `range_means`."""
+    return {init: range_means(runs, bounds, quantity) for init, runs in schemes.items()}
+
+
+def under(groups: dict, method: str, bounds: tuple[float, float] = WHOLE, choose: Callable = exploring,
+          quantity: Callable = early_test_acc) -> Values:
+    """As `by_scheme`, of the runs under a row of METHODS; that of `filters` ends before the last level."""
+    low = max(bounds[1], FILTERS_END) if method == "filters" else bounds[1]
+    return by_scheme(choose(groups, METHODS[method]), (bounds[0], low), quantity)
+
+
+def at_density(runs: list[dict], wanted: float, quantity: Callable = early_test_acc,
+               scale: float = 100) -> dict[int, float]:
+    """{seed: scale * quantity} at the level nearest to a density, of the runs that have one near it."""
+    densities, values = matrix(runs, quantity) if runs else ((), None)
+    level = level_near(densities, wanted)
+    found = {} if level is None else dict(zip((run["config"]["seed"] for run in runs),
+                                              scale * values[:, level]))
+    return {seed: value for seed, value in found.items() if np.isfinite(value)}
+
+
+def minus(values: Values, base: Values) -> Values:
+    """{scheme: {seed: value minus that of `base`}}, of the seeds that both have."""
+    return {init: {seed: value - base[init][seed] for seed, value in found.items() if seed in base[init]}
+            for init, found in values.items()}
+
+
+def four_spreads(values: Values) -> dict[str, Spread | None]:
+    """{scheme: mean and sd} of the four schemes."""
+    return {init: spread(values.get(init, {}).values()) for init in STANDARD}
+
+
+def factors(values: Values) -> dict[str, Estimate | None]:
+    """{contrast: estimate} of the two factors."""
+    return {name: estimate(paired(values, weights)) for name, weights in FACTORS.items()}
+
+
+def seed_counts(values: dict) -> list[int]:
+    """How many seeds or runs there are of each of the four schemes."""
+    return [len(values.get(init, ())) for init in STANDARD]
+
+
+def mean_of_four(values: Values) -> float | None:
+    """The mean over those of the four schemes that have been run."""
+    means = [np.mean(list(values[init].values())) for init in STANDARD if values.get(init)]
+    return float(np.mean(means)) if means else None
+
+
+def screen_scores(groups: dict, group: str = HALVED) -> Values:
+    """{scheme: {seed: score}} of the screen: the mean of validation accuracy over 100 to 0.2%."""
+    return by_scheme(exploring(groups, group), (1, SPARSE[1]), early_val_acc)
+
+
+def candidates(groups: dict) -> tuple[list[str], str | None]:
+    """(two custom schemes, the best standard one) by the protocol's rule, of those with all seeds of the
+    screen."""
+    scores = {init: np.mean(list(found.values())) for init, found in screen_scores(groups).items()
+              if len(found) >= SCREEN}
+    order = sorted(scores, key=lambda init: -scores[init])
+    return ([init for init in order if init not in STANDARD + TWINS and not init.endswith("_lit")][:2],
+            next((init for init in order if init in STANDARD), None))

@@ -1,0 +1,159 @@
+"""The report is made of tables and numbers that are generated, and comes out the same twice."""
+import ast
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jinja2
+import pptx
+import pytest
+
+import build
+import code_tables
+import data as datasets
+import formatting
+import inits
+import mechanism
+import stats
+import study
+import tables
+from runs import save_file
+
+from .conftest import ROOT
+from .made import standards
+
+REAL = Path(os.environ.get("DATA_DIR", ROOT / "data"))
+
+
+@pytest.fixture
+def built(tmp_path, monkeypatch):
+    """built(runs): the text of the report, the answer in README.md and the slides made in a copy."""
+    shutil.copytree(ROOT / "report", tmp_path / "report")
+    shutil.copytree(ROOT / "figures", tmp_path / "figures")
+    shutil.copy(ROOT / "README.md", tmp_path)
+    monkeypatch.setattr(build, "HERE", tmp_path / "report")
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+
+    def call(runs):
+        monkeypatch.setattr(sys, "argv", ["build.py", "--runs", str(runs), "--figures",
+                                          str(tmp_path / "figures")])
+        build.main()
+        return [(tmp_path / name).read_bytes() for name in ("report/REPORT.md", "README.md",
+                                                            "report/slides.pptx")]
+    return call
+
+
+def test_the_report_is_the_same_twice_and_numbers_what_it_shows(built, tmp_path):
+    for run in standards(3):
+        for level in run["levels"]:
+            level["inputs"] = [0] * 784
+        (tmp_path / "runs" / run["name"]).mkdir(parents=True)
+        metrics = {key: value for key, value in run.items() if key != "name"}
+        save_file(tmp_path / "runs" / run["name"] / "metrics.json", metrics)
+    first, again = built(tmp_path / "runs"), built(tmp_path / "runs")
+    assert first == again
+    report, readme = (text.decode() for text in first[:2])
+    assert "n = 3 paired seeds" in readme and "(not run yet)" in report
+    for kind in ("Table", "Figure"):
+        numbers = re.findall(rf"^\*\*{kind} (\d+)\.\*\*", report, re.M)
+        assert numbers == [str(place) for place in range(1, len(numbers) + 1)] and numbers
+        assert set(re.findall(rf"\b{kind} (\d+)", report)) == set(numbers)     # every reference is of one
+    records = tables.contrasts(stats.groups(standards(3)))
+    assert formatting.markdown(tables.TABLES["contrasts"], records) in report
+
+
+def test_the_report_in_the_repository_is_what_the_results_give(built):
+    report, readme, _ = built(ROOT / "results")
+    assert report.decode() == (ROOT / "report" / "REPORT.md").read_text(), "bash run_all.sh report makes it"
+    assert readme.decode() == (ROOT / "README.md").read_text()
+    assert "(not run yet)" not in (report + readme).decode(), "a template asks for a number by a wrong name"
+
+
+def test_every_table_and_figure_is_shown_or_asked_for():
+    source = "".join(path.read_text() for path in (ROOT / "report").glob("*.md.j2"))
+    for name, shown in {**tables.TABLES, **code_tables.TABLES}.items():
+        assert (f'table("{name}")' in source) if shown.columns else f"{{{{ {name}(" in source, name
+    for name in re.findall(r'figure\("(\w+)"\)', source):
+        assert (ROOT / "figures" / f"study-{name}.png").exists()
+
+
+def test_a_template_names_what_is_not_there(tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "HERE", tmp_path)
+    fill, none = build.filler(stats.groups(standards(8)), tmp_path), "(not run yet)"
+    for place, (source, found) in enumerate({
+            '{{ contrasts("mnist", "distribution", "100 to 1.2%") | holm }}': "] points (Holm p 0.047)",
+            '{{ contrasts("mnist", "distribution", "9 to 1%").difference | points }}': none,
+            '{{ seeds("mnist").n }}': "8",
+            '{{ gaps("movement", "shape_t4", "50 to 0.21%") }}': none}.items()):
+        (tmp_path / f"{place}.md.j2").write_text(source)
+        assert fill(f"{place}.md.j2").endswith(found)
+    for place, wrong in enumerate((
+            'contrast("mnist")', 'contrasts("mnist", "distribution", "100 to 1.2%").mean', 'pairs("mnist")',
+            'seeds("mnist") | pints', 'table("contrast")', 'table_ref("contrasts")')):
+        (tmp_path / f"wrong{place}").write_text(f"{{{{ {wrong} }}}}")
+        with pytest.raises((jinja2.TemplateError, KeyError, TypeError)):
+            fill(f"wrong{place}")
+
+
+def test_the_schemes_that_the_grids_run_are_those_of_the_protocols_rules():
+    found = stats.groups(stats.read(ROOT / "results"))
+    customs, standard = study.candidates(found)
+    script = (ROOT / "run_all.sh").read_text()
+    assert f'FINALISTS="{" ".join(customs)}"' in script and f"COMPARATOR={standard} " in script
+    assert f"HEAVY={tables.heavy_tailed(found)} " in script
+
+
+@pytest.mark.parametrize("name", json.loads(mechanism.PIXELS.read_text()))
+def test_the_pixels_are_active_in_as_many_images(name):
+    if not (REAL / f"{name}.npz").exists():
+        pytest.skip(f"the real {name} is not at hand")
+    x = datasets.load(name, REAL).x_train.flatten(1)
+    found = json.loads(mechanism.PIXELS.read_text())[name]
+    assert found == {"images": len(x), "lit": [int((column > x.min()).sum()) for column in x.T]}
+    assert study.RARE == inits.RARE
+
+
+def test_slides_have_their_titles_and_pictures_and_are_the_same_at_any_time(tmp_path, monkeypatch):
+    text = "# One\n- a\n- b\n\n# Two\n- LeNet-300 -1 [-2, +3] (+-0.1) 1e-04\n"
+    build.slides(text, tmp_path / "deck.pptx")
+    found = [[shape.text_frame.text for shape in slide.shapes] for slide in
+             pptx.Presentation(str(tmp_path / "deck.pptx")).slides]
+    two = "\u2022 LeNet-300 \u22121 [\u22122, +3] (\u00b10.1) 1e-04"
+    first = (tmp_path / "deck.pptx").read_bytes()
+    monkeypatch.setattr("time.time", lambda: 2e9)
+    build.slides(text, tmp_path / "deck.pptx")
+    assert (tmp_path / "deck.pptx").read_bytes() == first
+    assert found == [["One", "\u2022 a\n\u2022 b", "1"], ["Two", two, "2"]]
+
+
+def imported(path):
+    """The modules that a script imports, by their first names."""
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    found = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    found |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and not node.level}
+    return {name.split(".")[0] for name in found}
+
+
+def test_the_scripts_know_nothing_of_the_study_and_its_files_only_what_is_above_them():
+    order = ["inference", "study", "formatting", "mechanism", "tables", "code_tables", "figures", "build"]
+    study_files = {path.stem for path in (ROOT / "report").glob("*.py")}
+    assert set(order) == study_files
+    for path in (*ROOT.glob("*.py"), *ROOT.glob("tests/*.py")):
+        assert not imported(path) & {*study_files, "scipy", "jinja2", "pptx"}, path
+    for place, name in enumerate(order):
+        assert imported(ROOT / "report" / f"{name}.py") & study_files <= set(order[:place]), name
+    scripts = {path.stem for path in ROOT.glob("*.py")}
+    for name in {*order} - {"code_tables"}:     # all that train and prune say is asked for in one place
+        assert imported(ROOT / "report" / f"{name}.py") & scripts <= {"stats", "plot"}, name
+
+
+@pytest.mark.parametrize("words", [("build.py", "--runs"), ("tables.py",)])
+def test_the_commands_say_what_they_need(tmp_path, words):
+    script, *flags = words
+    done = subprocess.run([sys.executable, str(ROOT / "report" / script), *flags, str(tmp_path)],
+                          capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "No runs in" in done.stderr

@@ -1,0 +1,248 @@
+"""Every difference in the tables against plain loops over runs of random numbers."""
+import functools
+import itertools
+import math
+import statistics
+
+import numpy as np
+import pytest
+
+import inference
+import stats
+import study
+import tables
+from runs import group_name
+from stats import STANDARD
+from study import FULL, HALF, HALVED, METHODS, PARTS, SPARSE, STUDIES, UPPER, VARIANTS, WHOLE
+
+from .made import FULL_RATES, HALF_RATES, made, record
+from .test_inference import plain_holm, plain_max_t, plain_sign_flip
+
+CUSTOM = ("shape_sign", "truncated_glorot", "shape_laplace", "shape_t4", "xavier_normal@4",
+          "xavier_normal@0.5")
+INITS = (*STANDARD, *CUSTOM)
+FULL_PARTS = {(1, 0.012): (0, 20), (0.012, 0.0021): (20, 28)}       # first and last level of a range
+HALF_PARTS = {UPPER: (0, 6), SPARSE: (6, 9), PARTS[0]: (1, 6), WHOLE: (1, 9)}
+FACTORS = {"variance_scaling": (-0.5, -0.5, 0.5, 0.5), "distribution": (-0.5, 0.5, -0.5, 0.5)}
+EXPLORING, CONFIRMING = range(5), range(10, 16)
+
+
+def swapped(masks, method):
+    """The group of runs with the masks of another scheme's."""
+    return f"{FULL}-from-{METHODS[method].replace('mnist-fc-', f'mnist-fc-{masks}-', 1)}{HALF}"
+
+
+@functools.cache
+def runs():
+    """Random accuracies and losses; some seeds lack a scheme, and groups have seeds that do not count."""
+    noise, found = np.random.default_rng(0), []
+    halves = [*METHODS.values(), *VARIANTS.values(), *study.RATES.values(), STUDIES["fashion"].group, *(
+        swapped(masks, method) for method, other in study.SWAPS for masks in ("xavier_normal", other))]
+    plans = [(FULL, range(8, 16), 29, FULL_RATES), (STUDIES["conv2"].group, range(9, 14), 9, (0.36, 0.19)),
+             *((group, [*EXPLORING, *CONFIRMING], 10, HALF_RATES) for group in dict.fromkeys(halves))]
+    for group, seeds, levels, rates in plans:
+        for init, seed in itertools.product(INITS, seeds):
+            test, val = (noise.uniform(90, 98, levels).tolist() for _ in range(2))
+            run = made(init, seed, test, val, group=group, levels=levels, rates=rates)
+            for level in run["levels"]:
+                level["train_loss"][1], level["val_loss"][1] = noise.uniform(0, 0.1, 2)
+            if group == HALVED or (init, seed) not in (("kaiming_uniform", 12), ("xavier_uniform", 3)):
+                found.append(run)
+    return found
+
+
+def accuracy(level):
+    return 100 * level["test_acc"][1]
+
+
+def unpruned(run):
+    return accuracy(run["levels"][0])
+
+
+def over(first, last, of=accuracy):
+    """The mean of a run's values over the logarithm of its densities, by trapezoids, between two levels."""
+    def mean(run):
+        part = run["levels"][first:last + 1]
+        x = [math.log(sum(level["kept"].values())) for level in part]
+        y = [of(level) for level in part]
+        return sum((x[i] - x[i + 1]) * (y[i] + y[i + 1]) / 2 for i in range(len(x) - 1)) / (x[0] - x[-1])
+    return mean
+
+
+@functools.cache
+def by_group():
+    found = {}
+    for run in runs():
+        found.setdefault(group_name(run["name"], run["config"]), {})[run["config"]["init"], run["config"]["seed"]] = run
+    return found
+
+
+def plain(group, weights, seeds, value):
+    """Weighted sums of a run's value within each seed that all schemes of {scheme: weight} have."""
+    there = by_group()[group]
+    return [sum(weight * value(there[init, seed]) for init, weight in weights.items()) for seed in seeds
+            if all((init, seed) in there for init in weights)]
+
+
+def four(contrast):
+    return dict(zip(STANDARD, FACTORS[contrast]))
+
+
+def of_the_studies():
+    """(table, names, {key: differences}) of the four schemes."""
+    plans = [("mnist", bounds, part, CONFIRMING) for bounds, part in FULL_PARTS.items()]
+    plans += [("fashion", bounds, HALF_PARTS[bounds], CONFIRMING) for bounds in (UPPER, SPARSE)]
+    plans += [("conv2", (1, 0.03), (0, 8), range(10, 14))]
+    for (name, bounds, part, seeds), contrast in itertools.product(plans, FACTORS):
+        d = functools.partial(plain, STUDIES[name].group, four(contrast), seeds)
+        mean, names = over(*part), {"study": name, "range": bounds}
+        yield "contrasts", {**names, "contrast": contrast}, {"difference": d(mean)}
+        yield "endpoints", {**names, "accuracy_at": "early stop"}, {contrast: d(mean)}
+        end = over(*part, lambda level: 100 * level["test_acc"][2])
+        yield "endpoints", {**names, "accuracy_at": "level's end"}, {contrast: d(end)}
+        yield "retained", {**names, "contrast": contrast}, {
+            "difference": d(lambda run: mean(run) - unpruned(run)), "unpruned": d(unpruned),
+            "last": d(lambda run: accuracy(run["levels"][part[1]])),
+            "change": d(lambda run: accuracy(run["levels"][part[1]]) - unpruned(run))}
+        yield "fits", {**names, "contrast": contrast}, {
+            what: d(over(*part, lambda level: 100 * level[key][1]))
+            for what, key in (("training", "train_loss"), ("validation", "val_loss"))}
+    for (one, other), (bounds, part) in itertools.product(itertools.combinations(STANDARD, 2),
+                                                          FULL_PARTS.items()):
+        yield "pairs", {"study": "mnist", "range": bounds, "contrast": f"{other} - {one}"}, {
+            "difference": plain(FULL, {other: 1, one: -1}, CONFIRMING, over(*part))}
+
+
+def of_the_exploration():
+    """(table, names, {key: differences}) of custom schemes, other methods, and what is changed."""
+    validation = over(0, 9, lambda level: 100 * level["val_acc"][1])
+    for init in CUSTOM:
+        yield "screen", {"scheme": init}, {
+            "difference": plain(HALVED, {init: 1, "xavier_normal": -1}, EXPLORING, validation)}
+    customs, standard = study.candidates(stats.groups(runs()))
+    for (rate, group), init in itertools.product(study.RATES.items(), customs):
+        yield "rates", {"rate": rate, "scheme": init}, {
+            "difference": plain(group, {init: 1, standard: -1}, EXPLORING, validation)}
+    for name, group in METHODS.items() - {("filters", METHODS["filters"])}:     # whose levels are others
+        for table, bounds in (("carried", WHOLE), ("parts", PARTS[0]), ("parts", PARTS[1])):
+            mean, names = over(*HALF_PARTS[bounds]), {"method": name} | (
+                {"range": bounds} if table == "parts" else {})
+            yield table, names, {key: plain(group, four(key), EXPLORING, mean) for key in FACTORS}
+            yield "gaps", {"way": name, "scheme": "shape_t4", "range": bounds}, {
+                "difference": plain(group, {"shape_t4": 1, "xavier_normal": -1}, EXPLORING, mean)}
+        yield "carried", {"method": name}, {f"{init} less {standard}": plain(
+            group, {init: 1, standard: -1}, EXPLORING, over(*HALF_PARTS[WHOLE])) for init in customs}
+    for (name, group), bounds in itertools.product(VARIANTS.items(), (UPPER, SPARSE)):
+        mean = over(*HALF_PARTS[bounds])
+        yield "why", {"variant": name, "range": bounds}, {
+            key: plain(group, four(key), EXPLORING, mean) for key in FACTORS}
+    heavy = tables.heavy_tailed(stats.groups(runs()))
+    for name, init in itertools.product(study.AT_INITIALIZATION, ("xavier_uniform", heavy)):
+        yield "before", {"method": name, "contrast": f"{init} - xavier_normal"}, {
+            key: plain(METHODS[name], {init: 1, "xavier_normal": -1}, CONFIRMING, over(*HALF_PARTS[bounds]))
+            for key, bounds in zip(("difference", "upper", "sparse"), (WHOLE, *PARTS))}
+    for one, other, table in (("shape_sign", "xavier_uniform", "signs"),
+                              ("xavier_normal@0.5", "xavier_normal", "half_as_wide")):
+        mean = over(0, 8)
+        for row, seeds in zip(tables.TABLES[table].records(stats.groups(runs())), ((10, 11), (10, 11, 12))):
+            yield table, {"seeds": row["seeds"]}, {
+                key: plain(STUDIES["conv2"].group, {one: 1, other: -1}, seeds, value) for key, value in (
+                    ("difference", mean), ("unpruned", unpruned), ("last", lambda run: accuracy(
+                        run["levels"][8])), ("change", lambda run: mean(run) - unpruned(run)))}
+
+
+@functools.cache
+def records_of(table):
+    return tables.TABLES[table].records(stats.groups(runs()))
+
+
+@pytest.mark.parametrize("cases", [of_the_studies, of_the_exploration])
+def test_differences_equal_plain_loops(cases):
+    for table, names, expected in cases():
+        row = record(records_of(table), **names)
+        for key, d in expected.items():
+            assert len(d) > 1 and row[key] == pytest.approx(inference.estimate(np.array(d))), (table, names)
+
+
+def test_spreads_and_scores_equal_plain_loops():
+    for bounds, part in FULL_PARTS.items():
+        row = record(records_of("endpoints"), study="mnist", range=bounds, accuracy_at="early stop")
+        for init in STANDARD:
+            values = plain(FULL, {init: 1}, CONFIRMING, over(*part))
+            assert row[init] == pytest.approx((statistics.mean(values), statistics.stdev(values),
+                                               len(values)))
+        assert row["n"] == [6, 6, 6, 5]
+    score = over(0, 9, lambda level: 100 * level["val_acc"][1])
+    scores = {init: statistics.mean(plain(HALVED, {init: 1}, EXPLORING, score)) for init in INITS}
+    assert [row["scheme"] for row in records_of("screen")] == sorted(scores, key=lambda init: -scores[init])
+    assert [row["score"].mean for row in records_of("screen")] == pytest.approx(
+        sorted(scores.values(), reverse=True))
+
+
+@pytest.mark.parametrize("table, family", [("contrasts", ["study"]), ("pairs", ["study", "range"]),
+                                           ("retained", ["study"]), ("before", [])])
+def test_p_and_holm_are_those_of_plain_flips_in_the_protocols_families(table, family):
+    found = {}
+    for row in records_of(table):
+        found.setdefault(tuple(row[key] for key in family), []).append(row)
+    for rows in found.values():
+        raw = [plain_sign_flip(row["differences"].round(9).tolist()) for row in rows]
+        assert [row["p"] for row in rows] == raw and [row["holm"] for row in rows] == pytest.approx(
+            plain_holm(raw))
+        for row in rows:
+            if table in ("contrasts", "pairs"):
+                margin = STUDIES[row["study"]].margin
+                assert row["margin"] == margin and row["equivalence"] == inference.equivalence(
+                    row["differences"], margin)
+
+
+def test_the_change_of_the_mean_is_within_seeds_that_all_eight_have():
+    for row in records_of("why"):
+        there, part = by_group(), HALF_PARTS[row["range"]]
+        seeds = [seed for seed in EXPLORING if all((init, seed) in there[group] for init in STANDARD
+                                                   for group in (HALVED, VARIANTS[row["variant"]]))]
+        d = [statistics.mean(over(*part)(there[VARIANTS[row["variant"]]][init, seed])
+                             - over(*part)(there[HALVED][init, seed]) for init in STANDARD) for seed in seeds]
+        if VARIANTS[row["variant"]] == HALVED:
+            assert row["change"] == 0
+        else:
+            assert row["change"] == pytest.approx(inference.estimate(np.array(d)))
+
+
+def test_swaps_put_masks_and_values_where_they_belong():
+    for row in records_of("swaps"):
+        method, other, own = row["method"], row["other"], METHODS[row["method"]]
+        where = {("A", "A"): (own, "xavier_normal"), ("B", "B"): (own, other),
+                 ("A", "B"): (swapped("xavier_normal", method), other),     # masks, values
+                 ("B", "A"): (swapped(other, method), "xavier_normal")}
+        value = {pair: {seed: over(*HALF_PARTS[row["range"]])(by_group()[group][init, seed])
+                        for seed in EXPLORING if (init, seed) in by_group()[group]}
+                 for pair, (group, init) in where.items()}
+
+        def gap(one, two):
+            return {seed: value[one][seed] - value[two][seed] for seed in value[one] if seed in value[two]}
+        masks = [gap(("B", values), ("A", values)) for values in "AB"]
+        values = [gap((masks_, "B"), (masks_, "A")) for masks_ in "AB"]
+        for what, (first, second) in (("masks", masks), ("values", values)):
+            both = [(first[seed] + second[seed]) / 2 for seed in first if seed in second]
+            for key, d in (("given_a", [*first.values()]), ("given_b", [*second.values()]), ("mean", both)):
+                assert row[f"{what}_{key}"] == pytest.approx(inference.estimate(np.array(d))), (row, what)
+    assert len(records_of("swaps")) == 2 * len(study.SWAPS)
+
+
+def test_the_candidates_test_equals_a_plain_loop_over_joint_flips_of_seeds_that_all_have():
+    customs, standard = study.candidates(stats.groups(runs()))
+    seeds = [seed for seed in CONFIRMING
+             if all((init, seed) in by_group()[FULL] for init in (*customs, standard))]
+    cases = list(itertools.product(customs, FULL_PARTS.items()))
+    d = [plain(FULL, {init: 1, standard: -1}, seeds, over(*part)) for init, (_, part) in cases]
+    for (init, (bounds, _)), own, p in zip(cases, d, plain_max_t(d)):
+        row = record(records_of("confirmed"), study="mnist", scheme=init, range=bounds)
+        assert row["difference"] == pytest.approx(inference.estimate(np.array(own)))
+        assert row["p"] == pytest.approx(p) and row["against"] == standard
+
+
+def test_a_record_has_names_of_its_own():
+    for name, table in tables.TABLES.items():
+        found = [tuple(row[key] for key in table.names) for row in records_of(name)]
+        assert not table.names or len(set(found)) == len(found), name

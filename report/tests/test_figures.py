@@ -1,0 +1,231 @@
+"""What the report's figures draw against plain means of the runs."""
+import itertools
+import json
+import statistics
+
+import numpy as np
+import pytest
+from matplotlib import pyplot as plt
+
+import figures
+import inference
+import mechanism
+import stats
+import study
+import tables
+from stats import STANDARD
+from study import METHODS, SPARSE, UPPER
+
+from .conftest import ROOT
+from .made import HALVES, final, influencing, made, standards
+
+DRAWN = sorted(set(figures.FIGURES) - {"diagram", "examples"})
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plt.close("all")
+
+
+def shapes_of(name, first=0, fall=1.0):
+    """Five seeds of every shape and gain under a way of pruning, by scheme and seed; {scheme: [accuracy]}."""
+    inits = [*study.SHAPES, "xavier_normal@0.5", "xavier_normal@2", "kaiming_normal", "kaiming_uniform"]
+    values = {init: [90 - fall * place + 0.1 * ((seed * (place + 2)) % 5) for seed in range(5)]
+              for place, init in enumerate(inits)}
+    how = {**HALVES, "group": METHODS[name]}
+    return [made(init, first + seed, value, **how)
+            for init, row in values.items() for seed, value in enumerate(row)], values
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_nothing_is_drawn_of_nothing(name):
+    assert not figures.FIGURES[name]({})
+
+
+def test_custom_schemes_alone_and_short_runs_stop_no_figure():
+    runs = [made(init, seed, 90.0 + seed) for init in ("shape_sign", "truncated_glorot") for seed in (10, 11)]
+    runs += [made(init, seed, 90.0, **{**HALVES, "levels": 3})
+             for init in ("xavier_normal", "xavier_normal@2") for seed in (0, 1)]
+    for name in DRAWN:
+        assert not figures.FIGURES[name](stats.groups(runs)), name
+
+
+def test_the_tradeoff_has_the_plain_means_of_fresh_seeds():
+    runs = standards(4)
+    for axis in figures.tradeoff(stats.groups(runs)).axes:
+        for line, init in zip(axis.lines, STANDARD):
+            fresh = [run for run in runs if run["config"]["init"] == init and run["config"]["seed"] >= 10]
+            assert len(fresh) == 4 and line.get_label() == init
+            for level in (0, 13, 28):
+                own = [100 * run["levels"][level]["test_acc"][1] for run in fresh]
+                assert line.get_ydata()[level] == pytest.approx(statistics.mean(own))
+                there = 100 * stats.density(fresh[0]["levels"][level])
+                assert line.get_xdata()[level] == pytest.approx(there)
+
+
+def test_a_band_is_the_t_interval():
+    d = np.random.default_rng(0).normal(0, 1, (5, 3))
+    axis = plt.figure().add_subplot()
+    figures.line(axis, np.array([1, 0.5, 0.2]), d, color="red")
+    band = axis.collections[0].get_paths()[0].vertices
+    for column, x in zip(d.T, (100, 50, 20)):
+        ends = inference.estimate(column)
+        heights = band[np.isclose(band[:, 0], x), 1]
+        assert (heights.min(), heights.max()) == pytest.approx((ends.low, ends.high))
+
+
+def same_as_in_the_table(axis, records):
+    """The intervals that are drawn, from below, are these records' from the last on."""
+    for place, row in enumerate(records[::-1]):
+        ends, seeds, mean = (line.get_xdata() for line in axis.lines[3 * place:3 * place + 3])
+        assert (*mean, *ends) == pytest.approx(row["difference"][:3]) and len(seeds) == row["n"]
+
+
+def test_differences_are_drawn_within_seeds_and_contrasts_as_in_their_table():
+    runs = standards(12)
+    found = stats.groups(runs)
+    above, below = figures.differences(found).axes
+    values = {(run["config"]["init"], run["config"]["seed"]): 100 * run["levels"][0]["test_acc"][1]
+              for run in runs}
+    for container, init in zip(above.containers, STANDARD[1:]):
+        gaps = [values[init, seed] - values["xavier_normal", seed] for seed in range(10, 22)]
+        assert container.lines[0].get_ydata() == pytest.approx([statistics.mean(gaps)] * 29)
+    assert [label.get_text().replace("\n", " ") for label in below.get_yticklabels()][::-1] == [
+        f"{what}, {bounds}" for bounds in ("100 to 1.2%", "1.2 to 0.21%")
+        for what in ("scale", "shape", "interaction")]
+    same_as_in_the_table(below, tables.contrasts(found))
+
+
+def test_a_study_of_one_seed_has_no_differences():
+    one = standards(1, **{**HALVES, "group": study.STUDIES["fashion"].group})
+    found = stats.groups(standards(2) + one)
+    assert len(figures.differences(found).axes) == 2 and len(figures.tradeoff(found).axes) == 4
+    assert not figures.differences(stats.groups(one))
+
+
+def test_customs_are_drawn_within_seeds_and_their_means_as_in_their_table():
+    customs = {"xavier_normal@0.5": 0.4, "orthogonal": 0.1}
+    runs = final(customs, "xavier_uniform")
+    found = stats.groups(runs)
+    above, below = figures.customs(found).axes
+    values = {(run["config"]["init"], run["config"]["seed"]): 100 * run["levels"][0]["test_acc"][1]
+              for run in runs}
+    for container, init in zip(above.containers, customs, strict=True):
+        gaps = [values[init, seed] - values["xavier_uniform", seed] for seed in range(10, 18)]
+        assert container.get_label() == init
+        assert container.lines[0].get_ydata()[0] == pytest.approx(statistics.mean(gaps))
+    same_as_in_the_table(below, sorted(tables.confirmed(found), key=lambda row: -row["range"][0]))
+    assert not figures.customs(stats.groups([run for run in runs if run["config"]["seed"] < 10]))
+
+
+def test_heat_and_methods_have_the_plain_means_of_the_exploring_seeds():
+    made_by = {name: shapes_of(name, fall=fall) for name, fall in (
+        ("magnitude, layer by layer", 3), ("movement", 1), ("SNIP, global", 2))}
+    late = shapes_of("movement", first=10, fall=7)[0]
+    found = stats.groups([run for runs, _ in made_by.values() for run in runs] + late)
+    axis = figures.heat(found).axes[0]
+    cells = iter(axis.texts)
+    assert [label.get_text() for label in axis.get_yticklabels()] == list(made_by)
+    inits = [*STANDARD, *study.candidates(found)[0]]
+    assert len(inits) == 6 == len(axis.get_xticklabels())
+    for _, values in made_by.values():
+        means = [statistics.mean(values[init]) for init in inits]
+        for mean in means:
+            assert next(cells).get_text() == f"{mean:.2f}\n{mean - statistics.mean(means[:4]):+.2f}"
+    assert next(cells, None) is None
+    for axis, (name, (_, values)) in zip(figures.methods(found).axes, made_by.items(), strict=True):
+        assert axis.get_title() == f"{name}, n = 5"
+        for line, init in zip(axis.lines, inits, strict=True):
+            assert line.get_ydata() == pytest.approx([statistics.mean(values[init])] * 10)
+
+
+def test_doses_and_shapes_have_the_plain_means_and_differences():
+    made_by = {name: shapes_of(name, fall=fall) for name, fall in (("magnitude, layer by layer", 1),
+                                                                  ("movement", 2))}
+    found = stats.groups([run for runs, _ in made_by.values() for run in runs])
+    gain, kurtosis = figures.doses(found).axes[:2]
+    for way, (_, values) in enumerate(made_by.values()):
+        means = {init: statistics.mean(row) for init, row in values.items()}
+        doses = gain.containers[way].lines[0].get_ydata()
+        assert doses == pytest.approx([means[f"xavier_normal{end}"] for end in ("@0.5", "", "@2")])
+        tails = kurtosis.containers[way].lines[0].get_ydata()
+        assert tails == pytest.approx([means[init] for init in study.SHAPES])
+    for line, (_, values) in zip(figures.shapes(found).axes[0].containers, made_by.values(), strict=True):
+        gaps = [statistics.mean(values[init]) - statistics.mean(values["xavier_normal"])
+                for init in study.SHAPES]
+        assert line.lines[0].get_ydata() == pytest.approx(gaps)
+
+
+def test_doses_are_means_over_the_schemes_of_a_dose_by_seed():
+    values = {"a": {0: 1.0, 1: 2.0, 2: 9.0}, "b": {0: 3.0, 1: 6.0}, "c": {1: 7.0}, "none": {}}
+    found = figures.dosed(values, {"c": 4, "a": 0.5, "b": 0.5, "none": 1, "absent": 2, "d": 0.5})
+    assert {dose: seeds.tolist() for dose, seeds in found.items()} == {0.5: [2.0, 4.0], 4: [7.0]}
+
+
+def test_the_influence_has_the_plain_means_of_measure_and_accuracy():
+    runs = influencing()
+    found = stats.groups(runs)
+    named = [*STANDARD, *study.candidates(found)[0]]
+    own = [stats.density(level) for level in runs[0]["levels"]]
+    for axis, bounds in zip(figures.influence(found).axes, (UPPER, SPARSE), strict=True):
+        x, means = {}, {}
+        for run in runs:
+            init, accuracy = run["config"]["init"], [100 * level["test_acc"][1] for level in run["levels"]]
+            x.setdefault(init, []).append(run["levels"][4]["diagnostics"]["layers"]["fc1"]["rho"])
+            means.setdefault(init, []).append(inference.mean_over_range(own, accuracy, bounds))
+        assert [drawn.get_label() for drawn in axis.containers] == named and set(named) == set(x)
+        for init, drawn in zip(named, axis.containers):
+            gap = statistics.mean(means[init]) - statistics.mean(means["xavier_normal"])
+            assert drawn.lines[0].get_xdata() == pytest.approx([statistics.mean(x[init])])
+            assert drawn.lines[0].get_ydata() == pytest.approx([gap], abs=1e-9)
+    for run, number in itertools.product(runs, range(10)):
+        del run["levels"][number]["diagnostics"]
+    assert not figures.influence(stats.groups(runs))
+
+
+def test_rare_inputs_have_the_plain_shares_and_the_contrasts_of_their_table(monkeypatch, tmp_path):
+    (tmp_path / "pixels.json").write_text('{"mnist": {"images": 10000, "lit": [0, 9, 100, 5000]}}')
+    monkeypatch.setattr(mechanism, "PIXELS", tmp_path / "pixels.json")
+    runs = standards(3)
+    for run, number in itertools.product(runs, range(29)):
+        level = run["levels"][number]
+        level["inputs"] = [share * level["kept"]["fc1"] for share in (0.1, 0.2, 0.3, 0.4)]
+    left, right = figures.rare_inputs(stats.groups(runs)).axes
+    assert all(line.get_ydata() == pytest.approx([30] * 29) for line in left.lines) and len(left.lines) == 4
+    same_as_in_the_table(right, mechanism.without_rare_inputs(stats.groups(runs)))
+
+
+def test_the_earlier_study_is_drawn_from_its_test_accuracies():
+    left, right = figures.earlier(stats.groups(standards(3))).axes
+    there = json.loads((ROOT / "report" / "earlier-study.json").read_text())["table"]
+    for line, init in zip(left.lines, STANDARD, strict=True):
+        row = there[f"lenet {init.replace('_', '-')}"]
+        assert line.get_ydata().tolist() == row["mean"] and line.get_label() == init
+        assert left.get_title().startswith(f"earlier, n = {row['n']}")
+    assert len(right.lines) == 4
+
+
+def test_the_examples_are_images_of_their_class(tmp_path, capsys):
+    """Of each data set the first eight of a class: an image of class k has 10 k + its number among them."""
+    for name, shape in (("mnist", (4, 4)), ("fashion_mnist", (4, 4)), ("cifar10", (6, 6, 3))):
+        assert figures.examples({}, tmp_path) is None
+        assert "cannot be read" in capsys.readouterr().err
+        labels = np.tile(np.arange(10, dtype=np.uint8), 9)
+        pixels = (10 * labels + np.arange(90) // 10).astype(np.uint8)
+        images = np.ones((90, *shape), np.uint8) * pixels.reshape(-1, *[1] * len(shape))
+        np.savez(tmp_path / f"{name}.npz", x_train=images, y_train=labels)
+    for axis, side in zip(figures.examples({}, tmp_path).axes, (4, 4, 6), strict=True):
+        sheet = axis.images[0].get_array()
+        assert sheet.shape[:2] == (10 * side, 8 * side)
+        for kind, place in itertools.product(range(10), range(8)):
+            tile = sheet[kind * side:(kind + 1) * side, place * side:(place + 1) * side]
+            assert (tile == 10 * kind + place).all()
+
+
+def test_a_place_that_takes_no_figures_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(figures, "FIGURES", {"diagram": figures.diagram})
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setattr("sys.argv", ["figures.py", "--figures", str(tmp_path / "file")])
+    with pytest.raises(SystemExit, match="^Cannot write to .*: name another folder with --figures.$"):
+        figures.main()

@@ -1,0 +1,162 @@
+"""The groups, seeds and ranges that the tables ask for, against the grids of run_all.sh that make the runs.
+All that these tests ask of the scripts is in `commands`, `grids` and `planned`."""
+import itertools
+import os
+import subprocess
+
+import pytest
+import torch
+
+import formatting
+import inference
+import models
+import prune
+import pruners
+import runs
+import stats
+import study
+import tables
+import train
+from study import STUDIES
+
+from .conftest import ROOT
+from .made import made
+
+# of run_all.sh; conv-confirm and conv6 are not here, for no table reads them before all their runs are there
+GRIDS = ("fc", "conv", "gpu", "controls", "screen", "rates", "confirm", "lit", "carry", "before", "why",
+         "fashion", "half")
+
+
+def commands(grid, fast):
+    """[(args, run name, config)] of a grid by the real parser; `fast`: conv nets in bf16 are the default."""
+    env = {**os.environ, "PYTHON": "python"}
+    words = ["bash", "run_all.sh", "list", grid]
+    done = subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    parser, found = train.Parser(""), []
+    train.add_training_flags(parser)
+    prune.add_pruning_flags(parser)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": fast})
+        for line in done.stdout.splitlines():
+            words = line.split()
+            patch.setattr("sys.argv", [*words[words.index("prune.py"):], "--device", "cpu"])
+            args = train.parse(parser)
+            found += [(args, *run) for run in train.expand_configs(args, args.pruner)]
+    return found
+
+
+@pytest.fixture(scope="module")
+def grids():
+    """{group: {scheme: seeds}} and {group: config, with its levels} of all grids, gpu's as on a GPU."""
+    seeds, configs = {}, {}
+    for grid in GRIDS:
+        for args, name, config in commands(grid, grid == "gpu"):
+            group = runs.group_name(name, config)
+            seeds.setdefault(group, {}).setdefault(config["init"], set()).add(config["seed"])
+            levels = train.PRESETS[args.preset]["levels"] if args.levels is None else args.levels
+            if levels >= configs.get(group, {"levels": 0})["levels"]:
+                configs[group] = {**config, "levels": levels}
+    return seeds, configs
+
+
+def planned(config):
+    """Densities of all levels by prune.py's own counts; of whole units, by its own choice among equals."""
+    layers = models.layers(models.build(config["net"], models.PAPER[config["net"]]["shape"]))
+    weights = {name: layer.weight for name, layer in layers.items()}
+    size, found = sum(w.numel() for w in weights.values()), []
+    masks = {name: torch.ones_like(w, dtype=torch.bool) for name, w in weights.items()}
+    for level in range(config["levels"] + 1):
+        kept = pruners.kept_counts(weights, config, level)
+        if pruners.PRUNERS[config["pruner"]].keep is pruners.keep_units:
+            scores = {name: w.detach().abs() for name, w in weights.items()}
+            masks = pruners.keep_units(scores, masks, config, level)
+            kept = {name: int(mask.sum()) for name, mask in masks.items()}
+        found.append(sum(kept.values()) / size)
+    return found
+
+
+@pytest.fixture(scope="module")
+def whole(grids):
+    """Groups of made-up runs under the names and at the densities of all grids, six seeds: the first
+    scheme of a group at 97%, each further one 0.1 points lower."""
+    runs = []
+    for group, schemes in grids[0].items():
+        shares = planned(grids[1][group])
+        for place, init in enumerate(schemes):
+            for seed in schemes[init] & {0, 1, 10, 11, 30, 31}:
+                run = made(init, seed, 97 - place / 10, 96 - place / 10, group=group, levels=len(shares))
+                for level, share in zip(run["levels"], shares):
+                    level["kept"], level["size"] = {"all": share}, {"all": 1}
+                runs.append(run)
+    return stats.groups(runs)
+
+
+class Asked(dict):
+    """An empty dict that notes the keys it is asked for."""
+
+    def get(self, key, default=None):
+        self.setdefault("asked", set()).add(key)
+        return default
+
+
+def test_the_tables_ask_for_the_groups_of_the_grids_and_for_no_others(grids):
+    found = Asked()
+    for name, table in tables.TABLES.items():
+        records = table.records(found)
+        assert not any(row.get("difference") for row in records), name
+    assert found["asked"] == set(grids[0])
+
+
+def test_the_four_schemes_have_their_seeds_in_every_group(grids):
+    for each in STUDIES.values():
+        assert all(sum(seed >= 10 for seed in grids[0][each.group][init]) >= 3 for init in stats.STANDARD)
+    for group in (*study.METHODS.values(), *study.VARIANTS.values()):
+        assert all(grids[0][group][init] & set(study.EXPLORE) == set(range(5)) for init in stats.STANDARD)
+    for group in study.CONTROLS.values():
+        assert grids[0][group]["xavier_normal"] & set(study.EXPLORE) == set(range(5))
+
+
+def test_the_conv_grid_of_a_cpu_with_amx_is_read_too():
+    found = {runs.group_name(name, config) for _, name, config in commands("conv", True)}
+    assert found <= {each.group for each in STUDIES.values()}
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_the_bounds_of_a_study_are_levels_of_its_runs(grids, name):
+    found = planned(grids[1][STUDIES[name].group])
+    for bounds in STUDIES[name].ranges:
+        assert inference.mean_over_range(found, [5.0] * len(found), bounds) == pytest.approx(5.0), found
+
+
+def test_the_protocols_bounds_are_levels_20_and_28_of_fc(grids):
+    found = planned(grids[1][study.FULL])
+    assert [inference.level_near(found, bound) for bound in STUDIES["mnist"].bounds] == [0, 20, 28]
+
+
+def test_of_all_grids_every_table_has_all_its_rows(grids, whole):
+    """Rows as many as names, none with an empty number, where every run of the grids is there."""
+    records = {name: table.records(whole) for name, table in tables.TABLES.items()}
+    ranges = {name: len(each.ranges) for name, each in STUDIES.items()}
+    assert [row["study"] for row in records["endpoints"]] == [      # halving passes 7% by
+        name for name in ranges for _ in range(2 * (ranges[name] + (name != "fashion")))]
+    for table, count in (("contrasts", 3), ("pairs", 6), ("retained", 2)):
+        names = [name for name in ranges for _ in range(count * ranges[name])]
+        assert [row["study"] for row in records[table]] == names
+    assert {row["study"] for row in records["accuracies"]} == set(STUDIES)
+    assert {row["study"] for row in records["limits"]} == set(STUDIES)
+    assert {row["scheme"] for row in records["screen"]} == set(grids[0][study.HALVED])
+    assert [row["method"] for row in records["carried"]] == list(study.METHODS)
+    assert [(row["variant"], row["range"]) for row in records["why"]] == list(
+        itertools.product(study.VARIANTS, (study.UPPER, study.SPARSE)))
+    assert [((row["method"], row["other"]), row["range"]) for row in records["swaps"]] == list(
+        itertools.product(study.SWAPS, (study.UPPER, study.SPARSE)))
+    assert [(row["method"], row["range"]) for row in records["parts"]] == list(
+        itertools.product(study.METHODS, study.PARTS))
+    assert [row["control"] for row in records["controls"]] == list(study.CONTROLS)
+    assert [row["effect"] for row in records["zero_rare_inputs"]] == ["upper", "test"]
+    assert [row["method"] for row in records["before"]] == list(study.AT_INITIALIZATION)    # no heavy one yet
+    for name in ("endpoints", "contrasts", "pairs", "limits", "why", "swaps", "controls"):
+        page = formatting.markdown(tables.TABLES[name], records[name])
+        assert "|  |" not in page and "nan" not in page, name
+    assert all(row["mean"] == pytest.approx(96.85) for row in records["carried"])   # 97, 96.9, 96.8 and 96.7

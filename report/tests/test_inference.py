@@ -1,0 +1,261 @@
+"""Means over ranges, pairing, tests and intervals against slower, plainer counts."""
+import itertools
+import math
+import statistics
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+import inference
+import stats
+from study import CONTRASTS, PAIRS
+
+from .made import FULL_RATES, HALF_RATES, densities, made
+
+NAN = float("nan")
+HALVINGS = [1, 0.5, 0.25, 0.125]
+
+
+def test_a_mean_over_a_range_equals_the_trapezoids_by_hand():
+    """Halvings are equally long in the logarithm, so that the ends count half."""
+    found = inference.mean_over_range(HALVINGS, [98, 97, 96, 90], (1, 0.125))
+    assert found == pytest.approx((98 / 2 + 97 + 96 + 90 / 2) / 3)
+    assert inference.mean_over_range(HALVINGS, [98, 97, 96, 90], (0.5, 0.25)) == pytest.approx(96.5)
+    uneven = ((98 + 97) / 2 * math.log(1 / 0.8) + (97 + 90) / 2 * math.log(0.8 / 0.1)) / math.log(1 / 0.1)
+    assert inference.mean_over_range([1, 0.8, 0.1], [98, 97, 90], (1, 0.1)) == pytest.approx(uneven)
+
+
+@pytest.mark.parametrize("rates", [FULL_RATES, HALF_RATES])
+def test_the_mean_of_a_line_in_the_logarithm_is_its_middle(rates):
+    x = densities(29 if rates == FULL_RATES else 10, rates)
+    middle = 90 + 2 * (math.log(x[0]) + math.log(x[-1])) / 2
+    assert inference.mean_over_range(x, np.full(len(x), 97.25), (1, 0.0021)) == pytest.approx(97.25)
+    assert inference.mean_over_range(x, 90 + 2 * np.log(x), (1, 0.0021)) == pytest.approx(middle)
+
+
+@pytest.mark.parametrize("high, low, there", [
+    (1, 0.1, True), (1, 0.092, True), (1, 0.09, False), (1, 0.109, True), (1, 0.112, False),
+    (0.92, 0.1, True), (0.89, 0.1, False), (0.1, 1, False), (1, 1, False), (1, 0.01, False)])
+def test_a_range_is_there_where_both_bounds_are_near_a_level(high, low, there):
+    assert np.isfinite(inference.mean_over_range([1, 0.3, 0.1], [98, 97, 96], (high, low))) == there
+
+
+def test_the_mean_of_an_unfinished_run_or_with_a_level_missing_is_nan():
+    x = densities(29)
+    assert math.isnan(inference.mean_over_range(x[:28], [98] * 28, (1, 0.0021)))
+    gap = [98] * 10 + [NAN] + [98] * 18
+    assert math.isnan(inference.mean_over_range(x, gap, (1, 0.012)))
+    assert inference.mean_over_range(x, gap, (0.012, 0.0021)) == pytest.approx(98)
+
+
+def test_range_means_are_by_seed_in_points_at_early_stop_and_of_finished_runs():
+    runs = [made("xavier_normal", 3, 97.0, 96.5), made("xavier_normal", 1, 98.0, 95.0),
+            made("xavier_normal", 2, 99.0, levels=28), made("xavier_normal", 4, [98.0] * 28 + [None])]
+    assert inference.range_means(runs, (1, 0.0021)) == pytest.approx({3: 97, 1: 98})
+    assert inference.range_means(runs, (1, 0.012)) == pytest.approx({3: 97, 1: 98, 2: 99, 4: 98})
+    assert inference.range_means(runs[:2], (1, 0.012), stats.final_test_acc) == pytest.approx({3: 96, 1: 97})
+    assert inference.range_means(runs[:2], (1, 0.012), stats.early_val_acc) == pytest.approx({3: 96.5, 1: 95})
+
+
+def test_a_mean_between_levels_is_that_of_a_refined_curve():
+    """Between a level and halfway (in the logarithm) to the next but one."""
+    y, low = [98.0, 97.0, 95.0, 87.0], math.sqrt(0.25 * 0.125)
+    whole = inference.mean_over_range(HALVINGS, y, (1, 0.125))
+    assert inference.mean_between(HALVINGS, y, (1, 0.125)) == pytest.approx(whole)
+    by_hand = (96 * 1 + (95 + 91) / 2 * 0.5) / 1.5
+    assert inference.mean_between(HALVINGS, y, (0.5, low)) == pytest.approx(by_hand)
+    for outside in ((1.1, 0.5), (0.5, 0.1), (0.5, 0.5)):
+        assert math.isnan(inference.mean_between(HALVINGS, y, outside))
+    assert math.isnan(inference.mean_between([1], [98.0], (1, 0.5)))
+
+
+def test_level_near_is_the_nearest_in_ratio_within_a_tenth():
+    assert inference.level_near([0.109, 0.0915], 0.1) == 0      # off by 9.0% and 9.3%, by 0.009 and 0.0085
+    assert inference.level_near([], 0.1) is None
+    for ratio, found in ((1.099, 0), (1.101, None), (1 / 1.099, 0), (1 / 1.101, None)):
+        assert inference.level_near([0.012 * ratio], 0.012) == found
+    x = densities(29)
+    for wanted in np.geomspace(1, 0.002, 200):
+        plain = min(range(29), key=lambda number: max(x[number] / wanted, wanted / x[number]))
+        near = max(x[plain] / wanted, wanted / x[plain]) < 1.1
+        assert inference.level_near(x, wanted) == (plain if near else None)
+
+
+def test_within_a_point_equals_the_crossing_by_hand():
+    """The line is a point below dense; halfway down a halving is a factor of the root of two."""
+    for values, dense, found in (
+            ([98, 98, 96, 99], 98, 0.5 / math.sqrt(2)), ([98, 97.5, 97.25, 96.25], 98, 0.25 * 0.5 ** 0.25),
+            ([98, 97, 96, 95], 98, 0.5), ([98, 98, 98, 97], 98, 0.125), ([98.5, 98, 98, 98], 97, 0.125),
+            ([98, 96, NAN, 98], 98, math.sqrt(0.5)), ([97, 98, 98, 98], 98.5, NAN),     # below at once
+            ([NAN, 98, 98, 98], 98, NAN), ([98, NAN, 98, 98], 98, NAN), ([98, 98, 98, 98], NAN, NAN)):
+        assert inference.within_a_point(HALVINGS, values, dense) == pytest.approx(found, nan_ok=True)
+
+
+# t with P(|T| < t) = 0.95, from the tables of a textbook, by degrees of freedom
+T = {1: 12.706, 2: 4.303, 4: 2.776, 9: 2.262, 19: 2.093, 60: 2.000}
+
+
+@pytest.mark.parametrize("df", T)
+def test_the_interval_is_students(df):
+    d = np.random.default_rng(df).normal(0, 1, df + 1)
+    half = T[df] * statistics.stdev(d.tolist()) / (df + 1) ** 0.5
+    found = inference.estimate(d)
+    assert found[:3] == pytest.approx((d.mean(), d.mean() - half, d.mean() + half), rel=1e-3, abs=2e-3)
+    assert found.n == df + 1 and inference.estimate(d[:0]) is None
+    assert math.isnan(inference.estimate(d[:1]).low) and inference.estimate(d[:1]).mean == d[0]
+    assert inference.ratio(d)[:3] == pytest.approx(tuple(map(math.exp, found[:3])))
+
+
+@pytest.mark.parametrize("d, margin, p", [  # by the t distribution's finite sums
+    ([0.02, -0.05, 0.07, 0.01, -0.03], 0.1, 0.005024654861290416), ([0.1, -0.2], 0.5, 0.10241638234956672),
+    ([0.3, 0.25, 0.28, 0.35, 0.31, 0.27], 0.1, 0.9999801820729145),
+    ([-0.09, -0.04, -0.12, -0.02], 0.1, 0.1251818345013305), ([0.0, 0.25, 0.125, 0.125], 0.125, 0.5)])
+def test_equivalence_equals_two_one_sided_t_tests(d, margin, p):
+    d = np.array(d)
+    assert inference.equivalence(d, margin) == pytest.approx(p, rel=1e-3)
+    assert inference.equivalence(-d, margin) == pytest.approx(inference.equivalence(d, margin))
+    assert inference.equivalence(30 * d, 30 * margin) == pytest.approx(inference.equivalence(d, margin))
+
+
+def test_equivalence_without_spread_is_yes_or_no():
+    for x, p in ((0.0, 0), (0.25, 0), (-0.25, 0), (0.5, 1), (-0.75, 1)):
+        assert inference.equivalence(np.full(4, x), 0.5) == p
+
+
+def flips(n):
+    return itertools.product((1, -1), repeat=n)
+
+
+def plain_sign_flip(d):
+    """The share of all choices of signs with a sum at least as far from 0, in exact fractions."""
+    d = [Fraction(str(x)) for x in d]
+    sums = [sum(s * x for s, x in zip(signs, d)) for signs in flips(len(d))]
+    return sum(abs(found) >= abs(sum(d)) for found in sums) / len(sums)
+
+
+def plain_t(d):
+    return statistics.mean(d) / (statistics.stdev(d) / math.sqrt(len(d)))
+
+
+def plain_max_t(rows):
+    """For each row the share of joint flips whose largest |t| of all rows is at least as large as its own."""
+    largest = []
+    for signs in flips(len(rows[0])):
+        largest.append(max(abs(plain_t([s * x for s, x in zip(signs, row)])) for row in rows))
+    return [sum(t >= abs(plain_t(row)) * (1 - 1e-9) for t in largest) / len(largest) for row in rows]
+
+
+def plain_holm(p):
+    """The textbook: sorted, times what is left, never below the one before, never above 1."""
+    adjusted, worst = [None] * len(p), 0
+    for place, index in enumerate(sorted(range(len(p)), key=lambda index: p[index])):
+        worst = max(worst, min(1, p[index] * (len(p) - place)))
+        adjusted[index] = worst
+    return adjusted
+
+
+@pytest.mark.parametrize("d", [
+    [0.7], [-0.7], [0.0], [0, 0, 0, 0], [1, 1, 1, 1], [1, -1, 2, -2], [0, 0, 3, 4], [0.1, 0.2, 0.3],
+    [0.1, 0.2, -0.3], [1, 2, 3, 4, 5, 6], [1, 1, 1, -1, 1, 1], [-0.3, -0.1, -0.2, -0.4],
+    [0.3, 0.3, 0.3, -0.9, 0.1, 0.2],
+    [1e-3, 2e-3, 3e-3], *np.random.default_rng(0).normal(0.4, 1, (8, 8)).round(2).tolist()])
+def test_sign_flip_equals_every_choice_of_signs(d):
+    assert inference.sign_flip(np.array(d, float)) == plain_sign_flip(d)
+
+
+def test_the_flips_are_all_of_them_to_20_and_begin_with_none_beyond():
+    assert inference.sign_flip(np.linspace(0.01, 1, 20)) == inference.sign_flip(-np.ones(20)) == 2 / 2 ** 20
+    for n in range(21, 24):
+        sums = inference.sign_flip_sums(np.arange(n))
+        assert len(sums) == 2 ** 20 and sums[0] == n * (n - 1) / 2
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_max_t_equals_a_double_loop_over_joint_flips(seed):
+    noise = np.random.default_rng(seed)
+    shared = noise.normal(0, 1, 6)
+    rows = (noise.normal(0.5, 1, (4, 6)) * [[1], [10], [0.1], [1]] + seed % 2 * shared).round(3)
+    assert inference.max_t(rows) == pytest.approx(plain_max_t(rows.tolist()), abs=1e-12)
+
+
+def test_max_t_of_one_row_is_the_sign_flip_of_t():
+    """With the sum of squares fixed |t| grows with |sum|, ties included; a copy of a row changes nothing."""
+    for d in ([1, 2, 3, 4, 5], [1, 1, -1, 2], [3, -1, 4, -1, 5, -9, 2, 6], [0.1, 0.2, -0.3, 0.5]):
+        row = np.array(d, float)
+        assert inference.max_t(row[None]) == [inference.sign_flip(row)] == plain_max_t([d])
+        assert inference.max_t(np.array([row, row, -row])) == 3 * [inference.sign_flip(row)]
+
+
+def test_max_t_of_equal_differences_is_the_least_p():
+    for value, n in itertools.product((0.07, 0.1, 0.3, 0.7, 1 / 3), (5, 8, 10, 12)):
+        assert inference.max_t(np.full((1, n), value)) == [2 / 2 ** n]
+
+
+@pytest.mark.parametrize("p", [
+    [], [0.04], [0.01, 0.04, 0.03, 0.005], [0.02, 0.02, 0.02], [0.5, 0.9, 1.0], [1, 1],
+    [0.01, 0.02, 0.011, 0.2, 0.02, 0.01], *np.random.default_rng(1).uniform(0, 0.3, (6, 6)).tolist()])
+def test_holm_equals_the_textbook(p):
+    assert inference.holm(p) == pytest.approx(plain_holm(p))
+
+
+def test_paired_takes_the_seeds_that_all_have_in_whatever_order():
+    values = {"a": {3: 1.0, 1: 2.0, 2: 5.0, 9: 7.0}, "b": {2: 0.5, 3: 0.25, 1: 4.0}, "c": {1: 8.0, 3: 16.0}}
+    turned = {init: dict(reversed(seeds.items())) for init, seeds in reversed(values.items())}
+    for found in (values, turned):
+        assert inference.paired(found, {"a": -1, "b": 1}).tolist() == [2.0, -4.5, -0.75]    # seeds 1, 2, 3
+        assert inference.paired(found, {"c": 1, "b": -0.5, "a": -0.5}).tolist() == [5.0, 15.375]
+    for missing in ({"a": 1, "d": -1}, {"d": 1}):
+        assert inference.paired(values, missing).shape == (0,)
+    assert inference.paired({"a": {1: 2.0}, "b": {2: 2.0}}, {"a": 1, "b": -1}).shape == (0,)
+
+
+def test_the_contrasts_are_those_of_two_factors():
+    """On XN, XU, KN, KU: variance scaling, distribution and interaction of means made from known effects."""
+    value = {init: {0: 90 + 3 * ("kaiming" in init) + 1 * ("uniform" in init)
+                    + 0.5 * (init == "kaiming_uniform")} for init in stats.STANDARD}
+    contrasts = {name: inference.paired(value, weights).tolist() for name, weights in CONTRASTS.items()}
+    assert contrasts == {"variance_scaling": [3.25], "distribution": [1.25], "interaction": [0.5]}
+    assert {name: inference.paired(value, weights).tolist() for name, weights in PAIRS.items()} == {
+        f"{b} - {a}": [value[b][0] - value[a][0]] for a, b in itertools.combinations(stats.STANDARD, 2)}
+
+
+def plain_ranks(values):
+    """Places in the sorted list, the mean of them where values are equal."""
+    order = sorted(values)
+    return [statistics.mean(place for place, other in enumerate(order) if other == value) for value in values]
+
+
+def test_rank_correlations_are_those_of_plain_ranks_and_leave_out_what_has_none():
+    noise = np.random.default_rng(2)
+    values, others = ({init: dict(enumerate(noise.integers(4, size=6).tolist())) for init in "abcdef"}
+                      for _ in range(2))
+    plain = [statistics.correlation(*(plain_ranks([found[init][seed] for init in found])
+                                      for found in (values, others))) for seed in range(6)]
+    assert inference.rank_correlations(values, others) == pytest.approx(plain)
+    up, down = ({init: {0: float(sign * place), 1: float(place)} for place, init in enumerate("abcd")}
+                for sign in (1, -1))
+    without = inference.rank_correlations({**up, "d": {}}, {**down, "d": {0: 9.0}})
+    assert without.tolist() == pytest.approx([-1, 1])
+    flat = {init: {0: 1.0, 1: float(place)} for place, init in enumerate("abcd")}
+    assert inference.rank_correlations(up, flat).tolist() == pytest.approx([1])     # none to rank in seed 0
+    two = {"a": {0: 1.0}, "b": {0: 2.0}}
+    assert not len(inference.rank_correlations(two, two))
+
+
+def test_calibration_equals_a_plain_loop_over_the_same_pairings():
+    values = np.random.default_rng(4).normal(97, 1, 13).round(2)
+    g, rejected = np.random.default_rng(0), 0
+    for _ in range(30):
+        draw = g.permutation(values)[:12]
+        rejected += plain_sign_flip((draw[:6] - draw[6:]).round(6).tolist()) <= 0.05
+    assert inference.calibration(values, repeats=30) == rejected / 30
+
+
+@pytest.mark.parametrize("draw", ["normal", "standard_cauchy", "standard_exponential"])
+def test_two_arms_of_one_distribution_differ_in_five_percent_or_less(draw):
+    """500 times 8 pairs; the most that the test attains is 12/256."""
+    arms = getattr(np.random.default_rng(11), draw)(size=(2, 500, 8))
+    rejected = sum(inference.sign_flip(d) <= 0.05 for d in arms[0] - arms[1])
+    sd = (500 * 0.05 * 0.95) ** 0.5
+    assert 500 * 12 / 256 - 3 * sd <= rejected <= 500 * 0.05 + 3 * sd

@@ -1,0 +1,384 @@
+"""The tables' records on made-up runs with known answers."""
+import functools
+import itertools
+import math
+import statistics
+
+import numpy as np
+import pytest
+
+import formatting
+import inference
+import mechanism
+import stats
+import study
+import tables
+from stats import STANDARD, groups
+from study import FULL, HALF, METHODS, SPARSE, STUDIES, UPPER
+
+from .made import (FULL_RATES, HALF_RATES, HALVES, SCORES, SIZES, densities, influencing, made, of_seeds,
+                   record, screening, standards)
+from .test_inference import plain_ranks, plain_sign_flip
+
+RANGES = STUDIES["mnist"].ranges
+SIGNS = {"variance_scaling": (-1, -1, 1, 1), "distribution": (-1, 1, -1, 1)}    # twice the contrasts' weights
+
+
+def text_of(name, records):
+    return formatting.markdown(tables.TABLES[name], records)
+
+
+# the planned contrasts and the pairs
+
+@pytest.mark.parametrize("scale, wiggle, n, word", [
+    (0.3, 1, 8, "different"), (0.02, 0.05, 8, "different, within the margin"), (0.0, 0.5, 8, "equivalent"),
+    (0.1, 30, 8, "not shown"), (0.3, 1, 5, "estimate")])
+def test_a_table_says_each_word_where_it_is_true(scale, wiggle, n, word):
+    """Of five pairs no choice of signs gives a p below 5%: 2 / 32."""
+    records = tables.contrasts(groups(standards(n, scale=scale, wiggle=wiggle)))
+    assert [row["verdict"] for row in records if row["contrast"] == "variance_scaling"] == [word] * 2
+
+
+# the four schemes
+
+def test_accuracies_limits_and_stops_are_those_of_the_curve():
+    """98% down to the ninth level, then 96%: the crossing is halfway to the tenth; one run collapses."""
+    x = densities(29)
+    runs = [made("xavier_normal", seed, [98.0] * 9 + [96.0] * 19 + [50.0 if seed == 10 else 96.0])
+            for seed in (10, 11, 12)]
+    found = groups(runs)
+    means = {row["density"]: row["xavier_normal"].mean for row in tables.accuracies(found)}
+    assert means == pytest.approx({1: 98, 0.21: 98, 0.07: 96, 0.03: 96, 0.012: 96, 0.005: 96,
+                                   0.0021: (96 + 96 + 50) / 3})
+    limit, = tables.limits(found)
+    crossing = 100 * math.sqrt(x[8] * x[9])
+    assert limit["own"] == limit["common"] == pytest.approx(crossing) and limit["last"] == pytest.approx(96)
+    assert (limit["collapsed"], limit["line"], limit["n"]) == (1, 90, 3)
+    stop, = tables.stops(found)
+    assert stop == {"study": "mnist", "scheme": "xavier_normal", **dict.fromkeys(
+        ("100", "21", "7", "3", "1.2", "0.21"), 20), "last at 1.2": 0, "last at 0.21": 0}
+    runs[1]["levels"][28]["val_loss"] = [0.3, 0.2, 0.1]
+    before = tables.limits(groups(runs))
+    runs.append(made("xavier_normal", 13, [98.0] * 9 + [50.0], levels=10))      # it is not at its end yet
+    later, = tables.stops(groups(runs))
+    assert (later["0.21"], later["last at 0.21"]) == pytest.approx((70 / 3, 100 / 3))
+    assert tables.limits(groups(runs)) == before
+
+
+def test_a_run_below_the_common_line_at_once_counts_in_the_median_and_one_that_diverged_as_collapsed():
+    """Common dense is 97.83: two seeds of three are below at once, the third's density is not the median."""
+    runs = [made("xavier_normal", seed, 98.0 if seed == 12 else 96.0) for seed in (10, 11, 12)]
+    runs += [made("kaiming_normal", seed, 99.0) for seed in (10, 11, 12)]
+    row = tables.limits(groups(runs))[0]
+    assert row["own"] == pytest.approx(100 * densities(29)[-1]) and row["common"] == math.inf
+    assert " none " in text_of("limits", [row])
+    runs = [made("xavier_normal", 10, [None] + [9.8] * 28), made("xavier_normal", 11, 98.0)]
+    assert [row["collapsed"] for row in tables.limits(groups(runs))] == [1]
+
+
+def test_needs_are_ratios_of_the_densities_of_limits():
+    """Each falls by 2 points behind a level of its own and crosses the own line halfway, the common one, at
+    96.5, three quarters of the way from 98 and one quarter from 97."""
+    x, runs, last = densities(29), [], {}
+    for (place, init), seed in itertools.product(enumerate(STANDARD), range(10, 16)):
+        last[place, seed] = 10 + 2 * place + seed % 4 * (1 + place % 2)
+        high, length = 97.0 if "kaiming" in init else 98.0, 1 + last[place, seed]
+        runs.append(made(init, seed, [high] * length + [high - 2] * (29 - length)))
+    runs.append(made("xavier_normal", 16, [98.0] * 9, levels=9))        # it is not at its end yet
+    records = tables.needs(groups(runs))
+    for row, (what, name) in zip(records, itertools.product(("own", "common"), SIGNS), strict=True):
+        share = {"own": (0.5,) * 4, "common": (0.75, 0.75, 0.25, 0.25)}[what]
+        d = [sum(sign / 2 * math.log(x[last[place, seed]] * (
+            x[last[place, seed] + 1] / x[last[place, seed]]) ** share[place])
+            for place, sign in enumerate(SIGNS[name])) for seed in range(10, 16)]
+        half = 2.5706 * statistics.stdev(d) / 6 ** 0.5
+        assert row["difference"][:3] == pytest.approx([math.exp(statistics.mean(d) + side * half)
+                                                       for side in (0, -1, 1)], abs=6e-4)
+        assert (row["unpruned"], row["quotient"], row["whole"], row["n"]) == (what, name, 0, 6)
+        assert row["p"] == plain_sign_flip([round(value, 9) for value in d])
+    assert tables.needs(groups([run for run in runs if run["config"]["seed"] < 15])) == []      # of five
+
+
+def test_a_network_below_the_common_line_at_once_needs_all_weights():
+    runs = [made(init, seed, 90.0 if (init, seed) == ("xavier_normal", 10) else 98.0)
+            for init in STANDARD for seed in range(10, 16)]
+    records = tables.needs(groups(runs))
+    common, own = (record(records, quotient="variance_scaling", unpruned=what) for what in ("common", "own"))
+    assert common["difference"].mean == pytest.approx(math.exp(math.log(densities(29)[-1]) / 2 / 6))
+    assert common["whole"] == 1 and own["whole"] == 0 and own["difference"].mean == pytest.approx(1)
+
+
+def test_calibrations_are_of_schemes_with_twelve_seeds():
+    noise = np.random.default_rng(30)
+    runs = [made("xavier_normal", seed, noise.normal(97, 0.1)) for seed in range(10, 22)]
+    runs += [made("kaiming_normal", seed, noise.normal(97, 0.1)) for seed in range(10, 21)]
+    rate = inference.calibration([100 * run["levels"][0]["test_acc"][1] for run in runs[:12]])
+    assert 0 < rate <= 0.05
+    assert tables.calibrations(groups(runs)) == [
+        {"study": "mnist", "range": bounds, "scheme": "xavier_normal", "rejected": rate} for bounds in RANGES]
+
+
+# the screen and its candidates
+
+@pytest.mark.parametrize("late", [None, (10, 11, 12, 13)])
+def test_candidates_are_the_protocols(late):
+    """The two best custom schemes and the best standard one, by validation, by seeds below 10 alone."""
+    found = groups(screening(late=late))
+    for init, values in study.screen_scores(found).items():
+        assert values == pytest.approx({seed: SCORES[init] + 0.25 * (seed - 2) for seed in range(5)})
+    assert study.candidates(found) == (["xavier_normal@0.5", "orthogonal"], "xavier_uniform")
+    assert text_of("screen", tables.screen(found)) == text_of("screen", tables.screen(groups(screening())))
+
+
+def test_candidates_as_far_as_the_screen_has_been_run():
+    assert study.candidates({}) == ([], None)
+    few = {init: SCORES[init] for init in ("xavier_normal", "shape_uniform", "sparse_90")}
+    assert study.candidates(groups(screening(scores=few))) == (["sparse_90"], "xavier_normal")
+    assert study.candidates(groups(screening(seeds=(0, 1, 2, 3)))) == ([], None)
+    unfinished = screening() + [made("orthogonal@2", 0, 99.9, 99.9, **{**HALVES, "levels": 9})]
+    assert study.candidates(groups(unfinished))[0] == ["xavier_normal@0.5", "orthogonal"]
+
+
+# other ways of pruning
+
+def test_the_heavy_tailed_scheme_is_chosen_by_validation_over_both_methods():
+    for laplace, t4, chosen in (((90, 92), (91, 90), "shape_laplace"), ((90, 92), (91, 92), "shape_t4")):
+        runs = [made(init, seed, 0.0, scores[number], **{**HALVES, "group": METHODS[name]})
+                for number, name in enumerate(study.AT_INITIALIZATION) for seed in range(5)
+                for init, scores in (("shape_laplace", laplace), ("shape_t4", t4))]
+        assert tables.heavy_tailed(groups(runs)) == chosen
+        assert tables.heavy_tailed(groups(runs[:-1])) is None is tables.heavy_tailed({})
+
+
+def test_shares_are_of_each_layer_under_the_global_ranking():
+    runs = [made("xavier_normal", seed, 90.0, group=f"{FULL}-global{HALF}",
+                 rates=(rate, 0.28), levels=10) for seed, rate in ((0, 0.5), (1, 0.5), (10, 0.9))]
+    runs[1]["levels"][4] = {**runs[1]["levels"][4], "kept": {"fc1": 14_700, "fc2": 1_800, "out": 300}}
+    row, = mechanism.shares(groups(runs))
+    assert row["n"] == 2 and row["fc1 at 6.3%"] == pytest.approx((6.25, 0, 2))
+    assert row["fc2 at 6.3%"] == pytest.approx(((6.25 + 6) / 2, 0.25 / math.sqrt(2), 2))
+
+
+def test_pixels_and_units_in_use_by_hand():
+    """At one density alone; a run without diagnostics does not count."""
+    runs, synflow = [], {**HALVES, "group": METHODS["SynFlow, global"]}
+    for seed, (pixels, idle) in enumerate(((3, 292), (5, 288))):
+        run = made("xavier_normal", seed, 90.0 + 2 * seed, **synflow)
+        for level in run["levels"]:
+            level["inputs"] = [7] * (pixels if level["level"] == 7 else 700) + [0] * 9
+            level["diagnostics"] = {"layers": {"fc1": {"no_way_in": idle if level["level"] == 7 else 0}}}
+        runs.append(run)
+    runs += [made("xavier_uniform", 0, 90.0, **synflow), made("orthogonal", 0, 90.0, **synflow)]
+    row, = mechanism.used(groups(runs))
+    assert (row["scheme"], row["n"]) == ("xavier_normal", 2) and row["pixels"].mean == 4
+    assert row["accuracy"].mean == pytest.approx(91) and row["units"] == (10, pytest.approx(math.sqrt(8)), 2)
+
+
+def test_paths_have_signs_apart():
+    """Signs are a candidate, by the screen; a class starves in their runs alone. Of the last level alone."""
+    snip = {**HALVES, "group": METHODS["SNIP, global"]}
+    runs = [made(init, seed, 97.0, validation, **HALVES) for init, validation in (
+        ("shape_sign", 98.0), ("truncated_glorot", 97.0), ("xavier_normal", 96.0)) for seed in range(5)]
+    for init, seed in itertools.product(("xavier_normal", "truncated_glorot", "shape_sign"), range(3)):
+        run = made(init, seed, 20.0 if init == "shape_sign" else 60.0, **snip)
+        for level in run["levels"]:
+            share = 0.1 * seed if level["level"] == 9 else 1
+            level["diagnostics"] = {"effective_density": share * stats.density(level),
+                                    "least_class_inputs": int(init != "shape_sign" or level["level"] < 9)}
+        runs.append(run)
+    runs.append(made("xavier_normal", 4, 10.0, **snip))     # without diagnostics
+    found = [(row["schemes"], row["accuracy"].mean, row["linked"].mean, row["starved"], row["n"])
+             for row in mechanism.paths(groups(runs))]
+    assert found == [("the others", *map(pytest.approx, (60, 10)), 0, 6),
+                     ("shape_sign", *map(pytest.approx, (20, 10)), 3, 3)]
+
+
+def test_controls_are_the_exploring_seeds_and_as_many_as_are_there():
+    runs = [made("xavier_normal", seed, 97.0 + seed, group=group,
+                 levels=5 if (seed, group) == (2, FULL) else 16)
+            for group in study.CONTROLS.values() for seed in (0, 1, 2)] + [made("xavier_normal", 10, 50.0)]
+    first, *others = mechanism.controls(groups(runs))
+    assert first["100%"] == (pytest.approx((98, 1, 3)), pytest.approx(97))
+    assert first["3.6%"] == (pytest.approx((97.5, math.sqrt(0.5), 2)), pytest.approx(96.5))
+    assert [row["control"] for row in others] == list(study.CONTROLS)[1:]
+    assert all(row["3.6%"] == (pytest.approx((98, 1, 3)), pytest.approx(97)) for row in others)
+    short = mechanism.controls(groups([made("xavier_normal", 0, 97.0, levels=2)]))
+    assert text_of("controls", short).endswith("| ticket | 97.00; 96.00 |  |  |  | 1 |\n")
+    gaps = mechanism.control_gaps(groups(runs))
+    assert len(gaps) == 8 and all(row["difference"].mean == pytest.approx(0) for row in gaps)
+
+
+# influence of the initial magnitude
+
+@pytest.mark.parametrize("seeds, how, places", [
+    (range(5), HALVES, (4, 6)),
+    (range(10, 13), {"group": FULL, "levels": 29, "rates": FULL_RATES}, (12, 20))])
+def test_the_influence_of_the_initial_magnitude_goes_with_accuracy_as_plain_ranks_do(seeds, how, places):
+    runs = influencing(seeds, **how)
+    others = [made("sparse_90", 0, 99.0, **how)] if how is HALVES else []   # of one seed: not screened
+    others += [made("orthogonal@2", seed, 99.0, **how) for seed in seeds]   # of a gain
+    upper, sparse = (UPPER, SPARSE) if how is HALVES else RANGES
+    cases = itertools.product(((upper, 0.066), (sparse, 0.066), (sparse, sparse[0])),
+                              ("mean", "minus unpruned"))
+    x = densities(how["levels"], how["rates"])
+    for row, ((bounds, at), outcome) in zip(mechanism.influence(groups(runs + others)), cases, strict=True):
+        assert (row["range"], row["density"], row["outcome"], row["schemes"]) == (bounds, at, outcome, 6)
+        for key in ("eps", "auroc", "rho"):
+            found = []
+            for seed in seeds:
+                pairs = []
+                for run in runs:
+                    accuracy = [100 * level["test_acc"][1] for level in run["levels"]]
+                    mean = inference.mean_over_range(x, accuracy, bounds)
+                    measure = run["levels"][places[at < 0.06]]["diagnostics"]["layers"]["fc1"][key]
+                    if run["config"]["seed"] == seed and measure is not None:
+                        pairs.append((measure, mean - (outcome != "mean") * accuracy[0]))
+                assert len(pairs) == (5 if key == "eps" else 6)
+                found.append(statistics.correlation(*map(plain_ranks, zip(*pairs))))
+            assert row[key] == pytest.approx((statistics.mean(found), min(found), max(found), len(seeds)))
+    assert mechanism.influence({}) == []
+
+
+def test_density_on_counts_by_plain_loops():
+    run = made("xavier_normal", 10, 90.0, levels=3)
+    for level in run["levels"]:
+        level["inputs"] = [3, 0, 5, 7]
+        expected = (sum(level["kept"].values()) - 3 - 7) / sum(SIZES.values())
+        assert mechanism.density_on([False, True, True, False])(level) == pytest.approx(expected)
+        assert mechanism.share_on([False, True, True, False])(level) == pytest.approx(5 / 15)
+        assert mechanism.density_on([True] * 4)(level) == stats.density(level)
+
+
+def test_a_difference_by_weights_on_rare_inputs_is_gone_when_they_are_not_counted(monkeypatch, tmp_path):
+    """Accuracy is a function of the weights on other inputs; normal schemes waste more on the rare ones."""
+    pixels = tmp_path / "pixels.json"
+    pixels.write_text('{"mnist": {"images": 10000, "lit": [0, 9, 100, 5000]}}')
+    monkeypatch.setattr(mechanism, "PIXELS", pixels)
+    runs = []
+    for (place, init), seed in itertools.product(enumerate(STANDARD), range(10, 16)):
+        run = made(init, seed, 90.0)
+        for level in run["levels"]:
+            fc1 = level["kept"]["fc1"]
+            constant, rare = (0.04, 0.06) if "normal" in init else (0.01, 0.02)
+            level["inputs"] = [constant * fc1, rare * fc1, 0.5 * fc1, (0.5 - constant - rare) * fc1]
+            seen = (sum(level["kept"].values()) - (constant + rare) * fc1) / sum(SIZES.values())
+            level["test_acc"][1] = 0.9 + 0.02 * math.log(seen) + 0.001 * math.sin(seed + place) / 10
+        runs.append(run)
+    records = mechanism.without_rare_inputs(groups(runs))
+    inputs = ("all", "not constant", "not below 0.1%", "not below 1%")
+    assert [(row["contrast"], row["inputs"], row["range"], row["n"]) for row in records] == [
+        (*case, RANGES[1], 6) for case in itertools.product(SIGNS, inputs)]
+    means = [row["difference"].mean for row in records]
+    assert all(abs(mean) < 0.01 for mean in means[:4]) and means[4] > means[5] > 0.05
+    assert abs(means[6]) < 0.01 and abs(means[7]) < 0.01
+    d = inference.paired(study.by_scheme(of_seeds(runs), RANGES[1]), study.CONTRASTS["distribution"])
+    assert records[4]["differences"] == pytest.approx(d) and records[4]["p"] == inference.sign_flip(d)
+
+
+def test_zero_rare_inputs_against_the_plain_schemes_of_later_seeds():
+    """Of seeds 30 on alone; those that the schemes are compared on have no part in it, nor these in that."""
+    runs = standards(8)
+    before = text_of("contrasts", tables.contrasts(groups(runs)))
+    for init, points in (("xavier_normal", 0.0), ("kaiming_normal", 1.0), ("xavier_normal_lit", 0.5),
+                         ("kaiming_normal_lit", 1.7)):
+        runs += [made(init, seed, 90 + points + seed / 100 * init.endswith("lit")) for seed in range(30, 38)]
+        runs += [made(init, seed, 50.0) for seed in range(20, 22) if init.endswith("lit")]
+    records = mechanism.zero_rare_inputs(groups(runs))
+    gap = 0.6 + sum(range(30, 38)) / 800
+    for row, (effect, bounds) in zip(records, zip(("upper", "test"), RANGES), strict=True):
+        assert (row["effect"], row["where"], row["n"], row["p"]) == (effect, bounds, 8, 2 / 2 ** 8)
+        assert [row[key].mean for key in ("plain", "zero", "difference")] == pytest.approx(
+            [90.5, 90.5 + gap, gap])
+    assert text_of("contrasts", tables.contrasts(groups(runs))) == before
+
+
+def test_at_density_is_the_value_of_the_nearest_level_by_seed():
+    runs = [made("xavier_normal", seed, [None if (seed, level) == (2, 5) else 90.0 + level
+                                         for level in range(10)], **HALVES) for seed in range(3)]
+    own = densities(10, HALF_RATES)
+    assert study.at_density(runs, own[4]) == pytest.approx({0: 94, 1: 94, 2: 94})
+    assert set(study.at_density(runs, own[5])) == {0, 1}
+    assert study.at_density(runs, 0.0001) == study.at_density([], 0.1) == {}
+
+
+# numbers as text
+
+def test_numbers_are_printed_by_their_kind():
+    d = np.array([1.0, 2.0, 4.0, 9.0])      # t(0.975, 3) = 3.182
+    half = 3.18244630528371 * statistics.stdev(d) / 2
+    assert formatting.text(inference.estimate(d)) == f"+4.000 [{4 - half:+.3f}, {4 + half:+.3f}]"
+    assert formatting.text(inference.estimate(d[:1])) == "+1.00" and formatting.text(None) == ""
+    assert formatting.text(inference.spread(d)) == "4.00 (3.56)"
+    assert formatting.text(inference.spread(d[:1])) == "1.00"
+    assert formatting.text([20, 20, 20, 20]) == "20" and formatting.text([20, 19, 20, 20]) == "20/19/20/20"
+    assert [formatting.text(p, "p") for p in (0.0123, 0.0004)] == ["0.012", "4.0e-04"]
+    assert [formatting.text(pair) for pair in ((1, 0.012), (1, 0.03), (1, 0.036), (0.5, 0.3))] == [
+        "100 to 1.2%", "100 to 3%", "100 to 3.6%", "50 to 30%"]     # the protocol's 1.2% is not 1%
+
+
+def test_a_record_is_asked_for_by_its_names():
+    shown, records = tables.TABLES["contrasts"], tables.contrasts(groups(standards(8)))
+    find = formatting.finder(shown, records, "missing")
+    assert find("mnist", "distribution", "1.2 to 0.21%") is records[4]
+    assert find("mnist", "distribution", "2 to 1%") == "missing"
+    with pytest.raises(TypeError, match="study, contrast, range"):
+        find("mnist", "distribution")
+    assert formatting.phrase("holm", records[4]).endswith("] points (Holm p 0.047)")
+    assert formatting.phrase("points", records[4]["difference"]).endswith("] points (n = 8)")
+
+
+def test_no_name_of_a_record_is_a_method_of_dict():
+    """A template writes record.name, which would give the method."""
+    for function in tables.TABLES.values():
+        assert not {*function.columns, *function.names} & set(dir(dict))
+
+
+# all tables of little or nothing
+
+def pages(runs):
+    found = groups([run for run in runs if run["levels"]])
+    return {name: formatting.markdown(shown, shown.records(found)) for name, shown in tables.TABLES.items()
+            if shown.columns}
+
+
+@pytest.mark.parametrize("runs", [[], [made("xavier_normal", 0, 97.0, group="mnist-fc-none", levels=1)],
+                                  [made(init, 10, 97.0, levels=0) for init in STANDARD]])
+def test_of_nothing_every_table_says_not_run(runs):
+    assert set(pages(runs).values()) == {"*Not run.*\n"}
+
+
+GROUPS = [*(each.group for each in STUDIES.values()), f"{FULL}-reinit",
+          *(f"mnist-fc-{rest}{HALF}" for rest in (
+              "magnitude", "movement", "snip", "magnitude-oneshot", "magnitude-unit",
+              f"magnitude-from-mnist-fc-xavier_normal-magnitude{HALF}"))]
+LITTLE = {  # schemes, seeds, levels of a run by (scheme, seed)
+    "one level": (["xavier_normal", "kaiming_normal"], [0, 10], lambda init, seed: 1),
+    "only custom schemes": (["orthogonal", "xavier_normal@4"], [0, 1, 10, 11], lambda init, seed: 29),
+    "one seed": ([*STANDARD, "orthogonal"], [0, 10], lambda init, seed: 29),
+    "unfinished runs": ([*STANDARD, "orthogonal", "xavier_normal@4"], [0, 1, 2, 10, 11],
+                        lambda init, seed: (7 * len(init) + 5 * seed) % 30),
+    "no seed in common": (STANDARD, [*range(4), *range(10, 14)],
+                          lambda init, seed: 29 * (STANDARD.index(init) == seed % 10))}
+
+
+@functools.cache
+def little(name):
+    schemes, seeds, length = LITTLE[name]
+    return [made(init, seed, 97 + math.sin(seed + len(init)), 96.0, group=group,
+                 levels=math.ceil(length(init, seed) / (3 if HALF in group else 1)),
+                 rates=HALF_RATES if HALF in group else FULL_RATES)
+            for group, init, seed in itertools.product(GROUPS, schemes, seeds)]
+
+
+@pytest.mark.parametrize("name", LITTLE)
+def test_the_tables_of_an_incomplete_study_are_pages(name):
+    """Every row has as many cells as its head; what is not there is empty, but in the controls."""
+    for table, page in pages(little(name)).items():
+        assert len({line.count("|") for line in page.splitlines()}) == 1 and "None" not in page, table
+        assert "nan" not in page or table == "controls"
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_the_tables_of_runs_without_a_finite_loss_are_pages():
+    found = pages([made(init, seed, [None] * 29) for init in STANDARD for seed in (0, 1, 10, 11, 12)])
+    assert found["contrasts"] == found["endpoints"] == "*Not run.*\n"
