@@ -137,14 +137,14 @@ def check_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
 def atomic_write(path: Path, content: bytes) -> None:
     """Write `content` so that `path` holds all of it or is as it was, even after a power cut. Two processes
     at once do no harm. Raises OSError with the name of `path`."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        partial.write_bytes(content)
-        with open(partial, "rb") as file:
+        beside.write_bytes(content)
+        with open(beside, "rb") as file:
             os.fsync(file.fileno())  # before its name is, so that a power cut leaves no empty file
-        os.replace(partial, path)
+        os.replace(beside, path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        beside.unlink(missing_ok=True)
         raise OSError(error.errno, error.strerror, str(path))
 
 
@@ -197,10 +197,10 @@ FONTS = ("DejaVuSans DejaVuSans-Bold DejaVuSans-Oblique DejaVuSansMono DejaVuSan
 
 def glyphs(_path, _scratch, **style) -> dict[str, np.ndarray]:
     """The four arrays of the stand-in: 20,000 and 2,000 drawn digits, the same at every call. For `style`
-    see `draw`."""
+    see `draw_glyphs`."""
     masters, threads = glyph_masters(), torch.get_num_threads()
     torch.set_num_threads(1)  # a second thread gains little here, and loses much on a busy machine
-    parts = [draw(masters, rng("glyphs", style["channels"], part), style) for part in range(44)]
+    parts = [draw_glyphs(masters, rng("glyphs", style["channels"], part), style) for part in range(44)]
     torch.set_num_threads(threads)
     x, y = (torch.cat(column).numpy() for column in zip(*parts))
     return dict(zip(ARRAYS, (x[:20000], y[:20000], x[20000:], y[20000:])))
@@ -223,7 +223,7 @@ def glyph_masters() -> torch.Tensor:
     return masters
 
 
-def draw(masters: torch.Tensor, g: torch.Generator, style: dict, n: int = 500):
+def draw_glyphs(masters: torch.Tensor, g: torch.Generator, style: dict, n: int = 500):
     """n images (n, side, side[, 3]) and labels (n,), uint8: a digit, and half of another cut by the border.
 
     Of `style`: side in pixels and channels; ground and contrast, (low, high) in [0, 1]; texture and noise,

@@ -66,7 +66,7 @@ def panels(count: int, columns: int, width: float, height: float, **how) -> tupl
 
 def finish(figure: Figure, group: Group, says: str, keyed=None) -> Figure:
     """Adds the caption below, with what was run, and, above, the legend of one of the axes."""
-    return captioned(figure, f"{stats.describe(group.schemes)} {says}", keyed)
+    return captioned(figure, f"{stats.settings_text(group.schemes)} {says}", keyed)
 
 
 def captioned(figure: Figure, caption: str, keyed=None) -> Figure:
@@ -142,7 +142,7 @@ def learning(group: Group) -> Figure:
                   "The first fifth of the evaluations may lie outside.", axes[0])
 
 
-def layers(group: Group) -> Figure:
+def density_by_layer(group: Group) -> Figure:
     """Density by layer and level; layer-wise counts are the same for every scheme, so one panel does."""
     shared = group.config.get("scope") == "layer" and not group.config.get("masks_from")
     rows = {"every scheme": group.runs} if shared else group.schemes
@@ -163,7 +163,7 @@ def layers(group: Group) -> Figure:
     return finish(figure, group, "Mean over seeds.", axes[0])
 
 
-def inits(group: Group) -> Figure:
+def initial_weights(group: Group) -> Figure:
     """A panel a layer, as probability density over a weight's value."""
     names = list(group.runs[0]["init"])
     figure, axes = panels(len(names), 3, 3.9, 3.3)
@@ -210,7 +210,7 @@ def picture(axis, pixels: np.ndarray, **how):
     return axis.imshow(pixels, **how)
 
 
-def examples(group: Group) -> Figure | None:
+def example_images(group: Group) -> Figure | None:
     """Eight images of each class, or None and a line that says why."""
     data = group.config["data"]
     path = Path(group.data_dir, group.runs[0]["provenance"][0].get("data_file") or f"{data}.npz")
@@ -231,8 +231,9 @@ def examples(group: Group) -> Figure | None:
 
 
 FIGURES = {**{name: functools.partial(curves, rows) for name, rows in CURVES.items()},
-           "learning": learning, "layers": layers, "inits": inits, "inputs": inputs, "examples": examples}
-TABLES = {"csv": stats.to_csv, "md": stats.markdown}
+           "learning": learning, "layers": density_by_layer, "inits": initial_weights, "inputs": inputs,
+           "examples": example_images}
+TABLES = {"csv": stats.accuracy_csv, "md": stats.accuracy_markdown}
 
 
 def write(path: Path, content: bytes) -> None:
@@ -251,7 +252,7 @@ def png(figure: Figure) -> bytes:
     return packed.getvalue()
 
 
-def draw(group: Group, folder: Path) -> None:
+def draw_group(group: Group, folder: Path) -> None:
     """Writes a group's figures and tables; unpruned baselines have one level and so no curves."""
     for name, function in FIGURES.items() if group.config["pruner"] != "none" else ():
         figure = function(group)
@@ -280,7 +281,7 @@ def main() -> None:
             for what, values in stats.mixed(runs).items():
                 each = ", ".join(f"{value} ({count} runs)" for value, count in values.items())
                 print(f"{name}: the lines mix {what}: {each}.", file=sys.stderr)
-            draw(Group(name, schemes, runs, runs[0]["config"], styles, args.data_dir), Path(args.figures))
+            draw_group(Group(name, schemes, runs, runs[0]["config"], styles, args.data_dir), Path(args.figures))
     except OSError as error:
         raise SystemExit(f"Cannot write to {args.figures} ({error}): name another folder with --figures.")
 

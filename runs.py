@@ -177,12 +177,12 @@ def stop(number: int, frame) -> None:
     raise Stopped(number)
 
 
-def run_cli(main: Callable[[], None]) -> None:
-    """Run a script's `main`: a refusal is one sentence, a signal is exit code 128 + its number."""
+def run_cli(script: Callable[[], None]) -> None:
+    """Run a script's main function: a refusal is one sentence, a signal is exit code 128 + its number."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
     try:
-        main()
+        script()
     except Damaged as damage:
         raise SystemExit(f"{damage}: delete its folder and run again")
     except FileNotFoundError as error:

@@ -190,7 +190,7 @@ def histogram(layers: list[dict], bins: int = 40) -> tuple[np.ndarray, np.ndarra
     return edges, np.diff(np.mean(below, axis=0)) / np.diff(edges)
 
 
-def table(schemes: dict[str, list[dict]]) -> list[dict]:
+def accuracy_rows(schemes: dict[str, list[dict]]) -> list[dict]:
     """A group's rows, densest level first: test accuracy at a level's end, in %, of seeds that have it."""
     rows = []
     for init, runs in schemes.items():
@@ -212,21 +212,21 @@ def cells(rows: list[dict], digits: int) -> list[list[str]]:
     return [list(rows[0])] + [[text(value) for value in row.values()] for row in rows]
 
 
-def to_csv(name: str, schemes: dict[str, list[dict]]) -> str:
+def accuracy_csv(name: str, schemes: dict[str, list[dict]]) -> str:
     """A group's table as CSV."""
-    return "".join(",".join(line) + "\n" for line in cells(table(schemes), 4))
+    return "".join(",".join(line) + "\n" for line in cells(accuracy_rows(schemes), 4))
 
 
-def markdown(name: str, schemes: dict[str, list[dict]]) -> str:
+def accuracy_markdown(name: str, schemes: dict[str, list[dict]]) -> str:
     """A group's table as a page."""
-    head, *body = cells(table(schemes), 2)
+    head, *body = cells(accuracy_rows(schemes), 2)
     rule = [":---" if column == "init" else "---:" for column in head]
     lines = "".join("| " + " | ".join(line) + " |\n" for line in (head, rule, *body))
-    says = f"Test accuracy at each level's end and weights remaining, in %. {describe(schemes)}"
+    says = f"Test accuracy at each level's end and weights remaining, in %. {settings_text(schemes)}"
     return f"# {name}\n\n{says}\n\n{lines}"
 
 
-def describe(schemes: dict[str, list[dict]]) -> str:
+def settings_text(schemes: dict[str, list[dict]]) -> str:
     """What was run and how often, as sentences for a caption."""
     runs = sum(schemes.values(), [])
     config, counts = runs[0]["config"], {init: len(members) for init, members in schemes.items()}
@@ -235,8 +235,8 @@ def describe(schemes: dict[str, list[dict]]) -> str:
     n = each if len(set(counts.values())) > 1 else f"{len(runs) // len(counts)} a scheme"
     uneven = len({len(run["levels"]) for run in runs}) > 1
     diverged = sum(level["diverged"] for run in runs for level in run["levels"])
-    return (f"{group_name(runs[0]['name'], config)}: {config['data']}, {config['net']}, {', '.join(settings)}. "
-            f"Seeds: n = {n}."
+    group = group_name(runs[0]["name"], config)
+    return (f"{group}: {config['data']}, {config['net']}, {', '.join(settings)}. Seeds: n = {n}."
             + " Runs differ in length: the table has n at each density." * uneven
             + f" Levels that diverged (x): {diverged}." * (diverged > 0)
             + " glyphs is a stand-in data set." * (config["data"] == "glyphs"))

@@ -509,7 +509,7 @@ FIGURES = {"diagram": diagram, "tradeoff": tradeoff, "differences": differences,
            "heat": heat, "methods": methods, "doses": doses, "shapes": shapes, "say": influence,
            "mechanism": survival,
            "dark": rare_inputs, "controls": controlled, "earlier": earlier, "inputs": of_group(plot.inputs),
-           "inits": of_group(plot.inits), "examples": examples}
+           "inits": of_group(plot.initial_weights), "examples": examples}
 
 
 def draw(groups: dict, folder: Path) -> None:

@@ -368,7 +368,7 @@ def test_two_processes_at_once_are_harmless(drawn):
 @pytest.mark.parametrize("name, shape", [("glyphs", (28, 28)), ("glyphs_colour", (32, 32, 3))])
 def test_glyphs_are_balanced_and_the_same_every_time(drawn, name, shape):
     style = data.SOURCES[name].keywords
-    x, y = data.draw(data.glyph_masters(), data.rng("glyphs", style["channels"], 7), style)
+    x, y = data.draw_glyphs(data.glyph_masters(), data.rng("glyphs", style["channels"], 7), style)
     with np.load(drawn[0] / f"{name}.npz") as first:
         assert np.array_equal(first["x_train"][3500:4000], x)
         assert np.array_equal(first["y_train"][3500:4000], y)

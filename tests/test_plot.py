@@ -162,7 +162,7 @@ def test_a_caption_names_its_group(tmp_path):
     for extras in ("", "-reinit"):
         fake(tmp_path, levels=1, extras=extras)
     found = stats.groups(stats.read(tmp_path))
-    assert [stats.describe(schemes).partition(":")[0] for schemes in found.values()] == list(found) == [
+    assert [stats.settings_text(schemes).partition(":")[0] for schemes in found.values()] == list(found) == [
         "mnist-fc-magnitude", "mnist-fc-magnitude-reinit"]
 
 
@@ -170,13 +170,13 @@ def test_layers_have_a_panel_where_schemes_differ(tmp_path):
     for scope in ("layer", "global"):
         for init in ("xavier_normal", "kaiming_normal"):
             fake(tmp_path / scope, init=init, levels=3, scope=scope)
-        figure = plot.layers(group_of(tmp_path / scope))
+        figure = plot.density_by_layer(group_of(tmp_path / scope))
         assert len(figure.axes) == {"layer": 1, "global": 2}[scope]
         assert figure.axes[0].lines[1].get_ydata().tolist() == pytest.approx(
             [100, 80, 64] if scope == "layer" else [100, 84, 70.56], abs=0.01)
         plt.close(figure)
     group = group_of(tmp_path / "layer")    # other runs' masks may be of any scope
-    assert len(plot.layers(group._replace(config={**group.config, "masks_from": "another"})).axes) == 2
+    assert len(plot.density_by_layer(group._replace(config={**group.config, "masks_from": "another"})).axes) == 2
     plt.close("all")
 
 
@@ -184,7 +184,7 @@ def test_layers_have_a_panel_where_schemes_differ(tmp_path):
 def test_examples_are_of_their_class(tmp_path, data, shape):
     write_images(tmp_path, data, shape)
     fake(tmp_path / "runs", data=data, levels=1)
-    figure = plot.examples(group_of(tmp_path / "runs", tmp_path / "data"))
+    figure = plot.example_images(group_of(tmp_path / "runs", tmp_path / "data"))
     for index, axis in enumerate(figure.axes):
         assert [image.get_array().max() for image in axis.images] == [index // 8 * 25] * (index % 8 < 4)
     plt.close(figure)
@@ -193,7 +193,7 @@ def test_examples_are_of_their_class(tmp_path, data, shape):
 def test_a_corrupt_data_file_costs_only_the_examples(tmp_path, capsys):
     fake(tmp_path, levels=1)
     (tmp_path / "mnist.npz").write_bytes(b"PK\x03\x04 not a zip")
-    assert plot.examples(group_of(tmp_path, tmp_path)) is None
+    assert plot.example_images(group_of(tmp_path, tmp_path)) is None
     assert "mnist.npz cannot be read" in capsys.readouterr().err
 
 

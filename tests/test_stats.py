@@ -166,7 +166,7 @@ def test_groups_differ_in_more_than_scheme_and_seed(tmp_path):
 def test_table_and_layer_densities_equal_a_plain_count(tmp_path):
     written = [fake(tmp_path, seed=seed, levels=3 + seed, diverge=[1] * (seed == 0)) for seed in range(3)]
     schemes = stats.groups(stats.read(tmp_path))["mnist-fc-magnitude"]
-    rows = stats.table(schemes)
+    rows = stats.accuracy_rows(schemes)
     assert [row["n"] for row in rows] == [3, 3, 3, 2, 1]
     assert [row["diverged"] for row in rows] == [0, 1, 0, 0, 0]
     for number, row in enumerate(rows):
@@ -214,11 +214,11 @@ def test_written_tables_hold_the_rows(tmp_path):
         fake(tmp_path, data="glyphs", init="nano", seed=seed, levels=3 - seed)
         fake(tmp_path, data="glyphs", seed=seed, levels=2)
     name, schemes = next(iter(stats.groups(stats.read(tmp_path)).items()))
-    rows, page = stats.table(schemes), stats.markdown(name, schemes)
+    rows, page = stats.accuracy_rows(schemes), stats.accuracy_markdown(name, schemes)
     assert "stand-in" in page and "n = 2 a scheme" in page and "differ in length" in page
     assert "None" not in page
     lines = [line.strip("| ").split("|") for line in page.splitlines() if line.startswith("|")]
-    sheet = csv.reader(stats.to_csv(name, schemes).splitlines())
+    sheet = csv.reader(stats.accuracy_csv(name, schemes).splitlines())
     for read, digits in ((sheet, 4), (lines[:1] + lines[2:], 2)):
         head, *body = [[cell.strip() for cell in line] for line in read]
         assert head == list(rows[0]) and len(body) == len(rows) == 5

@@ -73,7 +73,8 @@ def over(first, last, of=accuracy):
 def by_group():
     found = {}
     for run in runs():
-        found.setdefault(group_name(run["name"], run["config"]), {})[run["config"]["init"], run["config"]["seed"]] = run
+        config = run["config"]
+        found.setdefault(group_name(run["name"], config), {})[config["init"], config["seed"]] = run
     return found
 
 
