@@ -226,6 +226,7 @@ def test_the_examples_are_images_of_their_class(tmp_path, capsys):
 def test_a_place_that_takes_no_figures_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(figures, "FIGURES", {"diagram": figures.diagram})
     (tmp_path / "file").write_text("in the way")
+    monkeypatch.setattr(stats, "read", lambda root: standards(1))
     monkeypatch.setattr("sys.argv", ["figures.py", "--figures", str(tmp_path / "file")])
     with pytest.raises(SystemExit, match="^Cannot write to .*: name another folder with --figures.$"):
         figures.main()
