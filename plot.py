@@ -281,7 +281,8 @@ def main() -> None:
             for what, values in stats.mixed(runs).items():
                 each = ", ".join(f"{value} ({count} runs)" for value, count in values.items())
                 print(f"{name}: the lines mix {what}: {each}.", file=sys.stderr)
-            draw_group(Group(name, schemes, runs, runs[0]["config"], styles, args.data_dir), Path(args.figures))
+            group = Group(name, schemes, runs, runs[0]["config"], styles, args.data_dir)
+            draw_group(group, Path(args.figures))
     except OSError as error:
         raise SystemExit(f"Cannot write to {args.figures} ({error}): name another folder with --figures.")
 

@@ -24,9 +24,9 @@ CUSTOM="shape_sign shape_arcsine shape_uniform shape_trunc2 shape_normal shape_l
         sparse_50 sparse_90 truncated_glorot torch_default layer_balanced input_aware input_aware_all
         asymmetric_25 asymmetric_50 xavier_normal_lit xavier_uniform_lit xavier_normal@0.1 xavier_normal@0.25
         xavier_normal@0.5 xavier_normal@2 xavier_normal@4"
-FINALISTS="shape_sign truncated_glorot"    # the best of CUSTOM in screen, by validation: see stats.py's table
-COMPARATOR=kaiming_uniform                 # the best of SCHEMES, likewise
-HEAVY=shape_t4                             # of the heavy-tailed ones the best before training, likewise
+CANDIDATES="shape_sign truncated_glorot"   # the best of CUSTOM in the screen, by validation (report/tables.py)
+BEST_STANDARD=kaiming_uniform              # the best of SCHEMES, likewise
+HEAVY=shape_t4                             # of the heavy-tailed ones the best at initialization, likewise
 EXPLORE="0 1 2 3 4"            # seeds to look at and choose by
 CONFIRM=$(seq -s ' ' 10 29)    # seeds that the schemes are compared on
 FRESH=$(seq -s ' ' 10 19)      # the first ten of these, where ten do
@@ -43,14 +43,14 @@ groups() {  # schemes | seeds | command
                pair="xavier_normal kaiming_normal"
                echo "$pair|0|prune.py --net conv2 $tour --steps 20 --levels 1" ;;
         fc)    echo "$SCHEMES|$CONFIRM|$fc --levels 28" ;;
-        conv)  for schemes in "$SCHEMES" "$FINALISTS"; do echo "$schemes|10 11 12|$conv2"; done ;;
+        conv)  for schemes in "$SCHEMES" "$CANDIDATES"; do echo "$schemes|10 11 12|$conv2"; done ;;
         half)  echo "xavier_normal@0.5|10 11 12|$conv2" ;;
         conv-confirm) echo "$SCHEMES shape_sign|$(seq -s ' ' 31 38)|prune.py --net conv2 --epochs 2" \
                    "--precision bf16 $DOUBLE --levels 10" ;;
         conv6) echo "$SCHEMES|31 32 33|prune.py --net conv --epochs 2 --precision bf16" \
                    "--rate-conv 0.2775 --rate-fc 0.36 --rate-out 0.19 --levels 8" ;;
         gpu)   for net in conv2 conv; do
-                   echo "$SCHEMES $FINALISTS|$(seq -s ' ' 10 17)|prune.py --net $net"
+                   echo "$SCHEMES $CANDIDATES|$(seq -s ' ' 10 17)|prune.py --net $net"
                done ;;
         controls)
                echo "xavier_normal|$EXPLORE|$fc --levels 15 --one-shot"
@@ -59,18 +59,18 @@ groups() {  # schemes | seeds | command
                done ;;
         screen) echo "xavier_normal|$EXPLORE|$fc --levels 15"
                 echo $SCHEMES $CUSTOM"|$EXPLORE|$halves" ;;
-        rates) for lr in 4e-4 3.6e-3; do echo "$COMPARATOR $FINALISTS|$EXPLORE|$halves --lr $lr"; done ;;
-        confirm) echo "$FINALISTS|$CONFIRM|$fc --levels 28" ;;
+        rates) for lr in 4e-4 3.6e-3; do echo "$BEST_STANDARD $CANDIDATES|$EXPLORE|$halves --lr $lr"; done ;;
+        confirm) echo "$CANDIDATES|$CONFIRM|$fc --levels 28" ;;
         lit)   for scheme in xavier_normal kaiming_normal; do
                    echo "$scheme ${scheme}_lit|$LATER|$fc --levels 28"
                done ;;
         carry) for pruner in random movement filters snip; do
-                   echo "$SCHEMES $FINALISTS|$EXPLORE|$halves --pruner $pruner"
+                   echo "$SCHEMES $CANDIDATES|$EXPLORE|$halves --pruner $pruner"
                done
                for pruner in magnitude snip grasp synflow; do
-                   echo "$SCHEMES $FINALISTS|$EXPLORE|$halves --pruner $pruner --scope global"
+                   echo "$SCHEMES $CANDIDATES|$EXPLORE|$halves --pruner $pruner --scope global"
                done
-               echo "$SCHEMES $FINALISTS|$EXPLORE|$halves --one-shot"
+               echo "$SCHEMES $CANDIDATES|$EXPLORE|$halves --one-shot"
                for pruner in snip synflow; do
                    echo "shape_laplace shape_t4|$EXPLORE|$halves --pruner $pruner --scope global"
                done ;;
@@ -90,7 +90,7 @@ groups() {  # schemes | seeds | command
                    echo "xavier_uniform|$EXPLORE|$halves --masks-from $(halved xavier_normal $how)"
                    echo "xavier_normal|$EXPLORE|$halves --masks-from $(halved xavier_uniform $how)"
                done ;;
-        fashion) echo "$SCHEMES $FINALISTS|$FRESH|$halves --data fashion_mnist" ;;
+        fashion) echo "$SCHEMES $CANDIDATES|$FRESH|$halves --data fashion_mnist" ;;
         all)   for grid in fc screen controls rates confirm lit carry before why fashion conv half \
                            conv-confirm conv6; do
                    groups $grid

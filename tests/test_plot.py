@@ -222,11 +222,6 @@ def test_schemes_look_different_and_the_standard_ones_always_the_same():
     assert len({tuple(style.values()) for style in many.values()}) == len(many) == 84
 
 
-def test_torch_is_not_imported():
-    code = "import plot, sys; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
-
-
 def test_a_scale_of_colours_stays_one():
     """256 colours, text and all, are within 4 of 255 of all that is drawn; the median cut would be 36 off."""
     def drawn():
