@@ -116,7 +116,7 @@ def rewind_point(run: runs.Run, data: datasets.Data, drawn: State) -> State:
     if not runs.is_intact(path, drawn):
         run.progress.total += end
         walked, _ = train.train_from(run.config, data, drawn, train.dense_masks(drawn),
-                                     run.partial_level(0, 0, end), run.progress)
+                                     runs.PartialLevel(run.folder, 0, 0, end), run.progress)
         runs.save_file(path, walked)
     return runs.load_file(path)
 

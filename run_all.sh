@@ -24,7 +24,7 @@ CUSTOM="shape_sign shape_arcsine shape_uniform shape_trunc2 shape_normal shape_l
         sparse_50 sparse_90 truncated_glorot torch_default layer_balanced input_aware input_aware_all
         asymmetric_25 asymmetric_50 xavier_normal_lit xavier_uniform_lit xavier_normal@0.1 xavier_normal@0.25
         xavier_normal@0.5 xavier_normal@2 xavier_normal@4"
-CANDIDATES="shape_sign truncated_glorot"   # the best of CUSTOM in the screen, by validation (report/tables.py)
+CANDIDATES="shape_sign truncated_glorot"   # the best of CUSTOM in the screen, by validation
 BEST_STANDARD=kaiming_uniform              # the best of SCHEMES, likewise
 HEAVY=shape_t4                             # of the heavy-tailed ones the best at initialization, likewise
 EXPLORE="0 1 2 3 4"            # seeds to look at and choose by

@@ -196,14 +196,15 @@ def run_cli(script: Callable[[], None]) -> None:
 
 
 class PartialLevel:
-    """Steps [start, end) of a level while they are trained, resumed from `path` if these were begun there.
+    """Steps [start, end) of a level while they are trained, resumed from the run's folder if they were begun
+    there; without a folder nothing is saved.
 
     Its state is a dict: "part" is [level, start, end]; "step" and "last" are the step and the evaluation last
     done; "curves" has an entry an evaluation for each of CURVES; "tensors" are those that training changes.
     """
 
-    def __init__(self, path: Path | None, level: int, start: int, end: int):
-        self.path, self.part, self.signals = path, [level, start, end], []
+    def __init__(self, folder: Path | None, level: int, start: int, end: int):
+        self.path, self.part, self.signals = folder and folder / "underway.pt", [level, start, end], []
         self.state = {"part": self.part, "step": start, "last": start,
                       "curves": {name: [] for name in CURVES}}
 
@@ -320,10 +321,7 @@ class Run:
     def write_header(self) -> None:
         """Write down what the run is before its first level, so that nothing else goes on in its folder."""
         if not self.finished:
-            self.save_metrics()
-
-    def save_metrics(self) -> None:
-        save_file(self.folder / "metrics.json", self.metrics)
+            save_file(self.folder / "metrics.json", self.metrics)
 
     def level_path(self, level: int) -> Path:
         return self.folder / f"level_{level:02d}.pt"
@@ -340,20 +338,13 @@ class Run:
             print(f"{self.folder} lacks a checkpoint: it goes on from level {self.finished} of "
                   f"{finished - 1}", file=sys.stderr)
 
-    def partial_level(self, level: int, start: int, end: int) -> PartialLevel:
-        return PartialLevel(self.folder / "underway.pt", level, start, end)
-
-    def announce(self, percent: str) -> None:
-        """Let the bar say which level is trained, and with how many weights."""
-        self.progress.set_description(f"{self.folder.name} level {self.finished}, {percent}")
-
     def append(self, record: dict, tensors: dict, percent: str) -> None:
         """Add a level: its checkpoint first, its record last. Once metrics.json has it, the level counts."""
         save_file(self.level_path(self.finished), tensors)
         if self.tensorboard:
             write_scalars(self.folder, record)
         self.metrics["levels"].append(record)
-        self.save_metrics()
+        save_file(self.folder / "metrics.json", self.metrics)
         (self.folder / "underway.pt").unlink(missing_ok=True)
         if self.progress.disable:
             print(f"{self.folder.name}  level {record['level']}  {percent}  val {record['val_acc'][-1]:.2%}"

@@ -340,9 +340,9 @@ def train_level(run: runs.Run, data: datasets.Data, start: dict, masks: dict, dr
     kept = {name: int(mask.sum()) for name, mask in masks.items()}
     size = {name: mask.numel() for name, mask in masks.items()}
     percent = f"{100 * sum(kept.values()) / sum(size.values()):.3g}% of weights"
-    run.announce(percent)
+    run.progress.set_description(f"{run.folder.name} level {level}, {percent}")
     at_start = masked_on_device(config, data, start, masks)
-    part = run.partial_level(level, start_step(config), end_step(config, data))
+    part = runs.PartialLevel(run.folder, level, start_step(config), end_step(config, data))
     state, curves = train_from(config, data, start, masks, part, run.progress)
     correct = runs.pack_bits(curves.pop("correct"))
     record = {"level": level, "kept": kept, "size": size, **curves,
