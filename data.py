@@ -56,7 +56,7 @@ def load(name: str, root: Path | str, device: torch.device | str = "cpu", scalin
     arrays, crc32 = read_npz(path)
     check_arrays(path, arrays)
     order = torch.randperm(len(arrays["y_train"]), generator=rng("validation", name)).numpy()
-    x, y = arrays.pop("x_train")[order], arrays.pop("y_train")[order]  # popped: two copies are enough
+    x, y = arrays.pop("x_train")[order], arrays.pop("y_train")[order]  # popped, to free the unshuffled copy
     shift, scale = SCALINGS[scaling](x[VALIDATION:])
     images = [pixels(part, shift, scale, device)
               for part in (x[VALIDATION:], x[:VALIDATION], arrays["x_test"])]
@@ -81,7 +81,7 @@ def batches(data: Data, seed: int, level: int, batch: int, start: int, stop: int
 
 def pixels(images: np.ndarray, shift, scale, device) -> torch.Tensor:
     """(images - shift) / scale by channel: (N, H, W[, C]) uint8 to (N, C, H, W) float32, contiguous."""
-    x = torch.from_numpy(images).to(device)  # as bytes, a quarter of the floats
+    x = torch.from_numpy(images).to(device)  # as bytes, a quarter of float32
     x = x.reshape(*x.shape[:3], -1).permute(0, 3, 1, 2)
     x = x.to(torch.float32, memory_format=torch.contiguous_format)
     for operation, value in ((x.sub_, shift), (x.div_, scale)):
@@ -141,7 +141,7 @@ def atomic_write(path: Path, content: bytes) -> None:
     try:
         beside.write_bytes(content)
         with open(beside, "rb") as file:
-            os.fsync(file.fileno())  # before its name is, so that a power cut leaves no empty file
+            os.fsync(file.fileno())  # before the rename, so that a power cut leaves no empty file
         os.replace(beside, path)
     except OSError as error:
         beside.unlink(missing_ok=True)
@@ -179,7 +179,7 @@ def download(kind: str, folder: str, path: Path, scratch: str) -> dict[str, np.n
 
 
 def vision():
-    """torchvision.datasets, which beside a CPU-only torch imports once two operators have schemas."""
+    """torchvision.datasets, imported also where torchvision's compiled operators do not fit this torch."""
     try:
         from torchvision import datasets
     except RuntimeError:  # operator torchvision::nms does not exist: the compiled ones did not load

@@ -2,10 +2,10 @@
 
 w0 and trained are {parameter name: tensor}: the scheme's own initial values, whatever the level restarted
 from, and the state at the level's end. masks is {layer: bool tensor}, what the level was trained under.
-`candidates` is what these masks were chosen from: the masks of the level before for an iterative pruner, ones
-for one that goes from dense to each density at once, None at level 0. `auroc` is about that choice: which
-candidates are in `masks`. All else is about what is in `masks`, out of the whole layer. NaN, null in JSON, is
-undefined.
+`candidates` are the masks that these were chosen from: those of the level before for an iterative pruner, all
+ones if pruning goes from dense to each density at once, None at level 0. `auroc` compares the candidates that
+were kept with those that were not. All other quantities describe the surviving weights, out of the whole
+layer. What is undefined is NaN, null in JSON.
 """
 import functools
 import math
@@ -120,8 +120,8 @@ def to_json(x):
     return x if math.isfinite(x) else None
 
 
-def of_level(w0: dict, candidates: dict | None, trained: dict, masks: dict, start, data) -> dict:
-    """A level's diagnostics; `start` is its network before training, masked, on the device of `data`."""
+def of_level(w0: dict, candidates: dict | None, trained: dict, masks: dict, at_start, data) -> dict:
+    """A level's diagnostics; `at_start` is its masked network before training, on the device of `data`."""
     x, (first, *_, last) = data.x_train, masks
     masks = {name: mask.to(x.device) for name, mask in masks.items()}
     connectivity, layers = unit_connectivity(masks), {}
@@ -138,4 +138,4 @@ def of_level(w0: dict, candidates: dict | None, trained: dict, masks: dict, star
                     "least_class_inputs": masks[last].sum(1).min(),
                     "dark_share": (fan_out[constant_inputs(x)].sum() / fan_out.sum() if fan_out.dim() == 1
                                    else math.nan),  # only a Linear has an input a pixel
-                    **signal_stats(start, masks, x[:PROBE], data.y_train[:PROBE])})
+                    **signal_stats(at_start, masks, x[:PROBE], data.y_train[:PROBE])})

@@ -9,7 +9,10 @@ from collections import OrderedDict
 
 import torch
 from torch import nn
-from torch.nn.utils import prune
+from torch.nn.utils import prune as torch_prune
+
+State = dict[str, torch.Tensor]  # {parameter name: tensor}, of the dense network, on the CPU
+Masks = dict[str, torch.Tensor]  # {layer: bool tensor}, True where a weight is kept, on the CPU
 
 # convolutions (output channels, 3x3, "pool" = 2x2 max), then hidden fully connected layers (units)
 NETS = {
@@ -20,7 +23,8 @@ NETS = {
 }
 ALIASES = {"conv": "conv6"}
 
-# its Figure 2: data set and (C, H, W), Adam's rate, iterations a level, share of the weights pruned a round
+# from Figure 2: data set, image shape (C, H, W), Adam's learning rate, iterations a level, share of the
+# weights pruned a round
 PAPER = {
     "fc": {"data": "mnist", "shape": (1, 28, 28), "lr": 1.2e-3, "steps": 50000,
            "rates": {"conv": 0.0, "fc": 0.2, "out": 0.1}},
@@ -35,7 +39,7 @@ BATCH = 60
 
 
 def least_side(net: str) -> int:
-    """The least height and width, in pixels, of an image of which a network's poolings leave something."""
+    """The smallest image side, in pixels, of which a network's pooling layers leave something."""
     return 2 ** NETS[net][0].count("pool")
 
 
@@ -73,19 +77,28 @@ def kind(layer: str) -> str:
     return layer.rstrip("0123456789")
 
 
-def build_masked(net: str, shape: tuple[int, int, int], state: dict, masks: dict) -> nn.Sequential:
-    """A network of `state` ({parameter name: tensor}) on the CPU, with 0 where `masks` ({layer: bool tensor})
-    keeps nothing."""
+def weights_of(state: State) -> dict[str, torch.Tensor]:
+    """{layer: weight} of a state."""
+    return {name.removesuffix(".weight"): w for name, w in state.items() if name.endswith(".weight")}
+
+
+def dense_masks(state: State) -> Masks:
+    """Masks that keep every weight of `state`."""
+    return {name: torch.ones_like(w, dtype=torch.bool) for name, w in weights_of(state).items()}
+
+
+def build_masked(net: str, shape: tuple[int, int, int], state: State, masks: Masks) -> nn.Sequential:
+    """A network of `state` on the CPU, with 0 where `masks` keeps nothing."""
     model = build(net, shape).to(next(iter(state.values())).dtype)
     model.load_state_dict(state)
     for name, layer in layers(model).items():
-        prune.custom_from_mask(layer, "weight", masks[name])
-        prune.remove(layer, "weight")  # weight = weight_orig * weight_mask for good, not at every forward
+        torch_prune.custom_from_mask(layer, "weight", masks[name])
+        torch_prune.remove(layer, "weight")  # weight = weight_orig * weight_mask once, not at every forward
     return model
 
 
 warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
-torch.sparse.check_sparse_tensor_invariants.disable()  # the default; said, it is not warned of
+torch.sparse.check_sparse_tensor_invariants.disable()  # the default, but setting it silences a warning
 
 
 class SparseProduct(torch.autograd.Function):

@@ -9,7 +9,6 @@ Before every level the survivors are reset to their own initial values, or to th
 Frankle & Carbin 2019 (arXiv 1803.03635), Frankle et al. 2020 (arXiv 1912.05671).
 """
 import argparse
-from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Callable, NamedTuple
@@ -20,23 +19,23 @@ import data as datasets
 import models
 import runs
 import train
-from pruners import (PRUNERS, REWINDS, Masks, State, keep_largest, kept_counts, pruned, rewound,
-                     without_idle_biases)
+from models import Masks, State
+from pruners import PRUNERS, REWINDS, keep_largest, kept_counts, next_masks, restart_state
 
 SCOPES = ("layer", "global")
 DONOR_KEYS = ("net", "data_crc32", "seed", "rate_conv", "rate_fc", "rate_out")  # shared with a donor of masks
 
 
-# A control is control(masks, config, level) -> masks, from those of a finished run's level
+# A control takes the masks of a level of the donor run and gives those to train under.
 
-def unchanged(masks, config, level):
+def unchanged(masks: Masks, config: dict, level: int) -> Masks:
     """The same masks."""
     return masks
 
 
-def shuffle(masks, config, level):
-    """Masks permuted within each layer, by one permutation a run so that nested ones stay nested. Where it
-    gives the same mask another is drawn, if the mask is not all of one kind."""
+def shuffle(masks: Masks, config: dict, level: int) -> Masks:
+    """Masks permuted within each layer, by one permutation a run, so that nested masks stay nested. Where
+    that leaves a mask as it is, another one is drawn."""
     new = {}
     for name, mask in masks.items():
         for attempt in count():
@@ -47,7 +46,7 @@ def shuffle(masks, config, level):
     return new
 
 
-def random_mask(masks, config, level):
+def random_mask(masks: Masks, config: dict, level: int) -> Masks:
     """Random masks with the counts of `masks` layer by layer, fresh at each level."""
     g = datasets.rng(config["seed"], "random-mask", level)
     scores = {name: torch.rand(mask.shape, generator=g) for name, mask in masks.items()}
@@ -57,8 +56,8 @@ def random_mask(masks, config, level):
 
 class Control(NamedTuple):
     """A row of CONTROLS."""
-    key: str          # of the initial draw
-    change: Callable
+    key: str  # of the random stream of the initial weights
+    change: Callable[[Masks, dict, int], Masks]
     text: str
 
 
@@ -70,10 +69,10 @@ CONTROLS = {
 }
 
 
-def checkpoint_template(init: State, data: datasets.Data) -> dict:
-    """What a level_NN.pt is like."""
+def checkpoint_template(state: State, data: datasets.Data) -> dict:
+    """A dict with the structure that the level_NN.pt of a run have."""
     bits = runs.pack_bits(torch.zeros(len(data.y_test), dtype=torch.bool))
-    return {"state": init, "masks": train.dense_masks(init), "correct": bits}
+    return {"state": state, "masks": models.dense_masks(state), "correct": bits}
 
 
 def open_donor(out: Path, config: dict, levels: int) -> runs.Run | None:
@@ -81,7 +80,7 @@ def open_donor(out: Path, config: dict, levels: int) -> runs.Run | None:
     if not config["masks_from"]:
         return None
     donor = runs.Run(out / config["masks_from"], {})
-    if donor.finished <= levels:
+    if donor.next_level <= levels:
         raise SystemExit(f"{donor.folder} has no masks for {levels} levels: run it first, to as many levels")
     if any(donor.metrics["config"][key] != config[key] for key in DONOR_KEYS):
         raise SystemExit(f"{donor.folder} is of another net, data file, seed or rate: "
@@ -91,48 +90,50 @@ def open_donor(out: Path, config: dict, levels: int) -> runs.Run | None:
     return donor
 
 
-def masks_for_level(run: runs.Run, donor: runs.Run | None, data: datasets.Data, init: State,
+def masks_for_level(run: runs.Run, donor: runs.Run | None, data: datasets.Data, w0: State,
                     level: int) -> tuple[Masks, Masks | None, State]:
-    """(masks of `level`, masks they were chosen from, state they were chosen by)."""
-    dense, config, like = train.dense_masks(init), run.config, checkpoint_template(init, data)
+    """The masks to train `level` under, the masks that they were chosen from (None at level 0), and the state
+    that they were chosen by. `w0` is the state at the rewind point."""
+    dense, config, like = models.dense_masks(w0), run.config, checkpoint_template(w0, data)
     if level == 0:
-        return dense, None, init
+        return dense, None, w0
     if donor:
         change = CONTROLS[config["control"] or "none"].change
         before, masks = (change(runs.load_file(donor.level_path(k), like)["masks"], config, k)
                          for k in (level - 1, level))
         nested = all((masks[name] <= before[name]).all() for name in masks)
-        return masks, before if nested else dense, init
-    state, masks = init, dense
+        return masks, before if nested else dense, w0
+    state, masks = w0, dense
     if PRUNERS[config["pruner"]].when == "after":
         saved = runs.load_file(run.level_path(0 if config["one_shot"] else level - 1), like)
         state, masks = saved["state"], saved["masks"]
-    return pruned(masks, state, init, config, data, level), masks, state
+    return next_masks(masks, state, w0, config, data, level), masks, state
 
 
-def rewind_point(run: runs.Run, data: datasets.Data, drawn: State) -> State:
-    """The state that every level restarts from, kept in init.pt: `drawn`, or that after K steps of it."""
+def rewind_point(run: runs.Run, data: datasets.Data, initial: State) -> State:
+    """The state that every level restarts from, kept in init.pt: `initial`, or with --rewind K the state
+    after K steps of dense training, of which Adam's moments are not kept."""
     path, end = run.folder / "init.pt", train.start_step(run.config)
-    if not runs.is_intact(path, drawn):
+    if not runs.is_intact(path, initial):
         run.progress.total += end
-        walked, _ = train.train_from(run.config, data, drawn, train.dense_masks(drawn),
-                                     runs.PartialLevel(run.folder, 0, 0, end), run.progress)
-        runs.save_file(path, walked)
+        trained, _ = train.train_from(run.config, data, initial, models.dense_masks(initial),
+                                      runs.PartialLevel(run.folder, 0, 0, end), run.progress)
+        runs.save_file(path, trained)
     return runs.load_file(path)
 
 
-def iterate(data: datasets.Data, levels: int, run: runs.Run) -> None:
+def iterate(run: runs.Run, data: datasets.Data, levels: int) -> None:
     """Train, prune, rewind, until level `levels` is done: the lottery-ticket loop."""
     donor = open_donor(run.folder.parent, run.config, levels)
     key = CONTROLS[run.config["control"] or "none"].key
-    drawn, run.metrics["init"] = train.initial_state(run.config, data, key)
+    initial, run.metrics["init"] = train.initial_state(run.config, data, key)
     run.write_header()
-    init = rewind_point(run, data, drawn)
-    run.drop_unreadable_levels(checkpoint_template(init, data))
-    for level in range(run.finished, levels + 1):
-        masks, candidates, scored = masks_for_level(run, donor, data, init, level)
-        start = REWINDS.get(run.config["rewind"], rewound)(init, masks, scored) if level else init
-        train.train_level(run, data, without_idle_biases(start, masks), masks, drawn, candidates)
+    w0 = rewind_point(run, data, initial)
+    run.drop_unreadable_levels(checkpoint_template(w0, data))
+    for level in range(run.next_level, levels + 1):
+        masks, candidates, scored = masks_for_level(run, donor, data, w0, level)
+        start = restart_state(run.config["rewind"], w0, masks, scored) if level else w0
+        train.train_level(run, data, start, masks, initial, candidates)
 
 
 def run_name_arg(text: str) -> str:
@@ -156,12 +157,13 @@ def add_pruning_flags(parser: train.Parser) -> None:
     add("--scope", choices=SCOPES, help="rank within each layer (default), or over all for as many in sum")
     add("--one-shot", action="store_true", help="from dense to each density directly")
     add("--rewind", type=rewind_arg, metavar="REWIND", help="what survivors restart from, below (0)")
-    add("--control", choices=list(CONTROLS)[1:], metavar="CONTROL", help="under another run's masks, below")
+    add("--control", choices=list(CONTROLS)[1:], metavar="CONTROL",
+        help="train under the masks of a finished run, below")
     add("--masks-from", type=run_name_arg, metavar="RUN",
-        help="that run of --out, with {seed}, {init}; else a control's own")
+        help="that run, by its name in --out; {seed} and {init} are filled in")
     parser.add_choices("--pruner", {name: row.text for name, row in PRUNERS.items()})
     parser.add_choices("--rewind", {"0": "the initial values", "K": "the values of step K"} | {
-        name: row.__doc__.splitlines()[0] for name, row in REWINDS.items()})
+        name: row.text for name, row in REWINDS.items()})
     parser.add_choices("--control", {name: row.text for name, row in list(CONTROLS.items())[1:]})
     add("--levels", type=train.number(int, 0, 99), help="rounds (the preset's); more extend a finished run")
     for kind in ("conv", "fc", "out"):
@@ -205,10 +207,10 @@ def main() -> None:
         data = train.open_data(args, pending)
         for run in pending:
             open_donor(args.out, run.config, levels)  # before anything is written
-        masks = train.dense_masks(train.initial_state(pending[0].config, data)[0])
+        masks = models.dense_masks(train.initial_state(pending[0].config, data)[0])
         if min(kept_counts(masks, pending[0].config, levels).values()) == 0:
             raise SystemExit(f"--levels {levels} leaves a layer without weights: choose fewer")
-        train.complete(args, pending, data, levels, partial(iterate, data, levels))
+        train.complete(args, pending, data, levels, lambda run: iterate(run, data, levels))
 
 
 if __name__ == "__main__":

@@ -9,37 +9,31 @@ import torch.nn.functional as F
 
 import data as datasets
 import models
+from models import Masks, State
 
 IMAGES_PER_CLASS = 10    # for SNIP and GraSP: as Wang et al. do, and in sum Lee et al.'s batch of 100
 GRASP_TEMPERATURE = 200  # GraSP divides the logits by this, in its authors' code
 MAX_RESCALE = 10         # the most that `rescaled` multiplies a unit's weights by
 
-State = dict[str, torch.Tensor]  # {parameter name: tensor}
-Masks = dict[str, torch.Tensor]  # {layer: bool tensor, True where a weight is kept}, or scores like it
-
-
-# A score is score(state, w0, masks, config, data, level) -> {layer: tensor like its weight}; the largest win.
-# `state` is what is scored and `w0` the initial one, or that of step K, whatever --rewind makes of it;
-# `level` is the one to come.
-
-def weights_of(state: State) -> dict[str, torch.Tensor]:
-    """{layer: weight} of a state."""
-    return {name.removesuffix(".weight"): w for name, w in state.items() if name.endswith(".weight")}
+# A score gives every weight a number, {layer: tensor like its weight}; the largest are kept. `state` is the
+# state to score, `w0` the one at the rewind point (--rewind 0, or K), `level` the level that the new masks
+# are for.
+Score = Callable[[State, State, Masks, dict, datasets.Data, int], dict[str, torch.Tensor]]
 
 
 def magnitude(state, *_):
     """|w|."""
-    return {name: w.abs() for name, w in weights_of(state).items()}
+    return {name: w.abs() for name, w in models.weights_of(state).items()}
 
 
 def movement(state, w0, *_):
     """|w_T - w_0|."""
-    return {name: (w - w0[f"{name}.weight"]).abs() for name, w in weights_of(state).items()}
+    return {name: (w - w0[f"{name}.weight"]).abs() for name, w in models.weights_of(state).items()}
 
 
 def magnitude_increase(state, w0, *_):
     """|w_T| - |w_0|."""
-    return {name: w.abs() - w0[f"{name}.weight"].abs() for name, w in weights_of(state).items()}
+    return {name: w.abs() - w0[f"{name}.weight"].abs() for name, w in models.weights_of(state).items()}
 
 
 def random_score(state, w0, masks, config, data, level):
@@ -107,7 +101,9 @@ def synflow(state, w0, masks, config, data, level):
     return weight_times_grad(weight, torch.autograd.grad(model(ones).sum(), list(weight.values())))
 
 
-# What is kept, by the scores: keep(scores, masks, config, level) -> masks
+# A rule of what is kept: keep(scores, masks, config, level) -> masks
+Keep = Callable[[dict[str, torch.Tensor], Masks, dict, float], Masks]
+
 
 def kept_counts(masks: Masks, config: dict, level: float) -> dict[str, int]:
     """{layer: weights kept at `level`}, counted from level 0 so that no rounding adds up."""
@@ -161,11 +157,11 @@ def without_units(alive: dict[str, torch.Tensor], masks: Masks) -> Masks:
 
 class Pruner(NamedTuple):
     """A row of PRUNERS."""
-    score: Callable
+    score: Score
     text: str
-    when: str = "after"            # what it scores: trained weights, or those "before" any training
-    rounds: int = 1                # from the masks given to those wanted, with fresh scores in each
-    keep: Callable = keep_weights
+    when: str = "after"        # what it scores: trained weights, or those "before" any training
+    rounds: int = 1            # of scoring and pruning for each level
+    keep: Keep = keep_weights
 
 
 PRUNERS = {
@@ -185,48 +181,64 @@ PRUNERS = {
 }
 
 
-def pruned(masks: Masks, state: State, w0: State, config: dict, data: datasets.Data, level: int) -> Masks:
-    """The masks of `level` by the run's pruner, from those given and the state to score.
-
-    After round r of n a layer keeps density ** (r / n) of its weights, as Tanaka et al. 2020 do.
-    """
+def next_masks(masks: Masks, state: State, w0: State, config: dict, data: datasets.Data, level: int) -> Masks:
+    """The masks of `level` by the run's pruner, from `masks` and the state to score. With several rounds, a
+    layer keeps density ** (r / n) of its weights after round r of n (Tanaka et al. 2020)."""
     pruner = PRUNERS[config["pruner"]]
-    for part in range(1, pruner.rounds + 1):
+    for number in range(1, pruner.rounds + 1):
         scores = pruner.score(state, w0, masks, config, data, level)
-        masks = pruner.keep(scores, masks, config, level * part / pruner.rounds)
+        masks = pruner.keep(scores, masks, config, level * number / pruner.rounds)
     return masks
 
 
-# A rewind is rewind(w0, masks, last) -> the state that a level restarts from; `last` is the one scored.
+# A rewind gives the state that a level restarts from, of `w0`, the state at the rewind point, and `scored`,
+# the state that the masks were chosen by.
 
-def rewound(w0, masks, last):
-    """The initial values, or those of step K."""
+def to_w0(w0: State, masks: Masks, scored: State) -> State:
+    """The state at the rewind point itself."""
     return w0
 
 
-def not_rewound(w0, masks, last):
-    """the trained weights: no rewinding"""
-    return last
+def keep_trained(w0: State, masks: Masks, scored: State) -> State:
+    """The trained weights."""
+    return scored
 
 
-def signs(w0, masks, last):
-    """sign(w0) times the standard deviation of the layer's w0: Zhou et al. 2019, arXiv 1905.01067"""
-    return w0 | {f"{name}.weight": w.sign() * w.std() for name, w in weights_of(w0).items()}
+def signs(w0: State, masks: Masks, scored: State) -> State:
+    """sign(w0) times the standard deviation of the layer's w0."""
+    return w0 | {f"{name}.weight": w.sign() * w.std() for name, w in models.weights_of(w0).items()}
 
 
-def rescaled(w0, masks, last):
-    """the surviving w0, scaled to each unit's dense norm: after Evci et al. 2022, arXiv 2010.03533
-
-    From w0 at every level, MAX_RESCALE at most; Evci et al. go by the number of survivors instead."""
+def rescaled(w0: State, masks: Masks, scored: State) -> State:
+    """The surviving w0, scaled by a factor of at most MAX_RESCALE to the norm that each unit's weights have
+    in the dense network. Evci et al. 2022 scale by the number of survivors instead."""
     new = dict(w0)
-    for name, w in weights_of(w0).items():
+    for name, w in models.weights_of(w0).items():
         dense, left = w.flatten(1).norm(dim=1), (w * masks[name]).flatten(1).norm(dim=1)
-        factor = (dense / left).nan_to_num(nan=1).clamp(max=MAX_RESCALE)  # of an empty unit, any finite one
+        factor = (dense / left).nan_to_num(nan=1).clamp(max=MAX_RESCALE)  # of an empty unit NaN or inf
         new[f"{name}.weight"] = w * masks[name] * factor.view(-1, *[1] * (w.dim() - 1))
     return new
 
 
-REWINDS = {"none": not_rewound, "signs": signs, "rescaled": rescaled}
+class Rewind(NamedTuple):
+    """A row of REWINDS."""
+    state: Callable[[State, Masks, State], State]
+    text: str
+
+
+REWINDS = {
+    "none": Rewind(keep_trained, "the trained weights: no rewinding"),
+    "signs": Rewind(signs, "sign(w0) times the standard deviation of the layer's w0: Zhou et al. 2019, "
+                    "arXiv 1905.01067"),
+    "rescaled": Rewind(rescaled, "the surviving w0, scaled to each unit's dense norm: after Evci et al. "
+                       "2022, arXiv 2010.03533"),
+}
+
+
+def restart_state(rewind: int | str, w0: State, masks: Masks, scored: State) -> State:
+    """The state that a level restarts from; `rewind` is a name of REWINDS or a step, whose state w0 is."""
+    state = REWINDS[rewind].state if rewind in REWINDS else to_w0
+    return without_idle_biases(state(w0, masks, scored), masks)
 
 
 def without_idle_biases(state: State, masks: Masks) -> State:
@@ -243,5 +255,5 @@ def without_idle_biases(state: State, masks: Masks) -> State:
 if __name__ == "__main__":
     for name, row in PRUNERS.items():
         print(f"--pruner {name:18} {row.text}")
-    for name, rewind in REWINDS.items():
-        print(f"--rewind {name:18} {rewind.__doc__.splitlines()[0]}")
+    for name, row in REWINDS.items():
+        print(f"--rewind {name:18} {row.text}")

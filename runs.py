@@ -93,7 +93,7 @@ def load_file(path: Path, like: dict | None = None) -> dict:
             with zipfile.ZipFile(io.BytesIO(content)) as archive:
                 whole = not archive.testzip() and not any(row.external_attr for row in archive.infolist())
             value = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu") if whole else None
-    except Exception as error:  # what a reader raises on any bytes at all is in no list
+    except Exception as error:  # arbitrary bytes can raise almost anything
         raise Damaged(f"{path} is damaged ({type(error).__name__})")
     if not whole or like is not None and not same_structure(value, like):
         raise Damaged(f"{path} is damaged ({'not what belongs there' if whole else 'checksum'})")
@@ -101,7 +101,7 @@ def load_file(path: Path, like: dict | None = None) -> dict:
 
 
 def is_intact(path: Path, like: dict) -> bool:
-    """Whether there is such a file as was written; of a damaged one, say that it is made again."""
+    """Whether the file can be read and has the structure of `like`. Says so where it is damaged."""
     try:
         return bool(load_file(path, like))
     except FileNotFoundError:
@@ -129,6 +129,35 @@ def pack_bits(correct: torch.Tensor) -> torch.Tensor:
     return torch.from_numpy(np.packbits(correct.cpu().numpy()))
 
 
+# Names
+
+def label(key: str, value) -> str:
+    """The part of a run's name that stands for one setting; for masks_from it is the donor's name without the
+    placeholders of scheme and seed."""
+    if key == "masks_from":
+        return "from-" + value.replace("-s{seed}", "").replace("{init}-", "")
+    return {"rewind": f"rewind{value}", "one_shot": "oneshot"}.get(
+        key, value if isinstance(value, str) else f"{key.replace('_', '')}{value}")
+
+
+def run_name(config: dict, defaults: dict, without: tuple[str, ...] = ()) -> str:
+    """The name of a run: data, network, scheme and pruner, the settings that differ from `defaults` in their
+    order (those of `without` left out), and the seed."""
+    changed = [label(key, config[key]) for key, default in defaults.items()
+               if config[key] not in (default, None) and key not in without]
+    words = [config["data"], config["net"], config["init"], config["pruner"],
+             *([config["preset"]] if config["preset"] != "study" else []), *changed, f"s{config['seed']}"]
+    return "-".join(words)
+
+
+def group_name(name: str, config: dict) -> str:
+    """A run's name without scheme and seed: what runs that differ in nothing else have in common."""
+    middle, end = f"-{config['init']}-", f"-s{config['seed']}"
+    if middle not in name or not name.endswith(end):
+        raise SystemExit(f"The run {name} was made as *{middle}*{end}: name its folder so again.")
+    return name.removesuffix(end).replace(middle, "-", 1)
+
+
 # Provenance
 
 def processor(device: torch.device) -> str:
@@ -144,8 +173,9 @@ def processor(device: torch.device) -> str:
 
 
 def provenance(device: torch.device, precision: str, data_file: str) -> dict:
-    """What is no setting, for a reader who wonders why numbers changed: with another model of processor,
-    torch or number of threads, those of a seed agree at first, and later differ as two seeds do."""
+    """Versions, hardware and command: what may change the numbers of a run though it is no setting. With
+    another model of processor, torch or number of threads, a seed's numbers agree at first and later differ
+    as two seeds do."""
     git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
     known = shutil.which("git") and subprocess.run(git, capture_output=True, text=True).stdout.strip()
     return {"commit": known or "unknown",
@@ -158,7 +188,7 @@ def provenance(device: torch.device, precision: str, data_file: str) -> dict:
 
 @contextlib.contextmanager
 def defer_signals() -> Iterator[list[int]]:
-    """Within this, SIGINT and SIGTERM are put into a list, which is given; at its end the first one acts."""
+    """Collect SIGINT and SIGTERM in the list that this yields; at the end of the block the first one acts."""
     came, numbers = [], (signal.SIGINT, signal.SIGTERM)
     before = [signal.signal(number, lambda number, _: came.append(number)) for number in numbers]
     try:
@@ -196,16 +226,18 @@ def run_cli(script: Callable[[], None]) -> None:
 
 
 class PartialLevel:
-    """Steps [start, end) of a level while they are trained, resumed from the run's folder if they were begun
-    there; without a folder nothing is saved.
+    """The steps [start, end) of one level while they are being trained. If an earlier process saved some of
+    them in the run's folder, training goes on after those; without a folder nothing is saved.
 
-    Its state is a dict: "part" is [level, start, end]; "step" and "last" are the step and the evaluation last
-    done; "curves" has an entry an evaluation for each of CURVES; "tensors" are those that training changes.
+    Its state is a dict: "part" is [level, start, end]; "step" and "last" are the last step and the step of
+    the last evaluation; "curves" has an entry an evaluation for each of CURVES; "tensors" are those that
+    training changes.
     """
 
     def __init__(self, folder: Path | None, level: int, start: int, end: int):
-        self.path, self.part, self.signals = folder and folder / "underway.pt", [level, start, end], []
-        self.state = {"part": self.part, "step": start, "last": start,
+        self.path, self.signals = folder and folder / "underway.pt", []
+        self.level, self.start, self.end = level, start, end
+        self.state = {"part": [level, start, end], "step": start, "last": start,
                       "curves": {name: [] for name in CURVES}}
 
     @contextlib.contextmanager
@@ -223,7 +255,7 @@ class PartialLevel:
         try:
             there = load_file(self.path)
             part = there.get("part") if isinstance(there, dict) else None
-            if same_structure(part, self.part) and part != self.part:
+            if same_structure(part, self.state["part"]) and part != self.state["part"]:
                 return
             if not self.is_continued_by(there, evaluation_steps):
                 raise Damaged(f"{self.path} is damaged (not what belongs there)")
@@ -243,21 +275,21 @@ class PartialLevel:
             return False
         if not same_structure(there, {**self.state, "curves": there.get("curves")}):
             return False
-        curves, (_, start, end) = there["curves"], self.part
+        curves = there["curves"]
         done = [step for step in sorted(evaluation_steps) if step <= there["step"]]
         numbers = isinstance(curves, dict) and list(curves) == list(CURVES) and all(
             isinstance(values, list) and len(values) == len(done)
             and {type(value) for value in values} <= {int, float, type(None)} for values in curves.values())
-        return (numbers and curves["step"] == done and start <= there["step"] <= end
-                and there["last"] == [start, *done][-1])
+        return (numbers and curves["step"] == done and self.start <= there["step"] <= self.end
+                and there["last"] == [self.start, *done][-1])
 
     def steps(self, batches: Iterator) -> Iterator:
         """(step, batch) for each of `batches`, from 1. Between steps the state is saved every SAVE_INTERVAL
         seconds; at a signal it is saved and no further step is given."""
-        end, due = self.part[2], time.monotonic() + SAVE_INTERVAL
+        due = time.monotonic() + SAVE_INTERVAL
         for step, batch in enumerate(batches, self.state["step"] + 1):
             yield step, batch
-            if self.path and step < end and (self.signals or time.monotonic() > due):
+            if self.path and step < self.end and (self.signals or time.monotonic() > due):
                 save_file(self.path, {**self.state, "step": step})
                 due = time.monotonic() + SAVE_INTERVAL
             if self.signals:
@@ -278,19 +310,19 @@ class Run:
     """
 
     def __init__(self, folder: Path, config: dict, tensorboard: bool = False):
-        self.folder, self.config, self.tensorboard, self.progress = folder, config, tensorboard, None
+        self.folder, self.config, self.tensorboard = folder, config, tensorboard
+        self.progress = self.origin = None  # until it is opened
         self.metrics = load_metrics(folder, config)
 
     @property
-    def finished(self) -> int:
-        """The number of levels whose record is in the metrics."""
+    def next_level(self) -> int:
+        """The first level that has no record in the metrics yet."""
         return len(self.metrics.get("levels", []))
 
     @contextlib.contextmanager
     def opened(self, origin: dict, steps: int, levels: int) -> Iterator[None]:
         """Lock the folder, read the metrics again and add the provenance `origin`; `steps` is the number of
         training steps a level. Raises Busy where another process has the lock."""
-        load_metrics(self.folder, self.config)
         self.folder.mkdir(parents=True, exist_ok=True)
         with open(self.folder / "lock", "w") as lock:
             try:
@@ -304,23 +336,24 @@ class Run:
                 stale.unlink()
             self.metrics = (load_metrics(self.folder, self.config)
                             or {"config": self.config, "provenance": [], "levels": []})
-            self.add_provenance(origin)
-            with tqdm(desc=self.folder.name, total=steps * (levels + 1), initial=steps * self.finished,
+            self.origin = origin
+            self.add_provenance()
+            with tqdm(desc=self.folder.name, total=steps * (levels + 1), initial=steps * self.next_level,
                       unit="step", smoothing=0, dynamic_ncols=True,
                       position=int(os.environ.get("RUN_ALL_SLOT", 0)),
                       disable=not (sys.stderr and sys.stderr.isatty())) as self.progress:
                 yield
 
-    def add_provenance(self, origin: dict) -> None:
-        """Add `origin` and the level it starts at, if it is not that of the level before."""
-        rows, aside = self.metrics["provenance"], {"level": self.finished, "command": origin["command"]}
-        if not rows or {**rows[-1], **aside} != {**origin, **aside}:
-            rows.append({**origin, **aside})
-        self.origin = origin
+    def add_provenance(self) -> None:
+        """Append `origin` with the level it starts at, unless only the command differs from the last one."""
+        rows = self.metrics["provenance"]
+        aside = {"level": self.next_level, "command": self.origin["command"]}
+        if not rows or {**rows[-1], **aside} != {**self.origin, **aside}:
+            rows.append({**self.origin, **aside})
 
     def write_header(self) -> None:
-        """Write down what the run is before its first level, so that nothing else goes on in its folder."""
-        if not self.finished:
+        """Save the settings before the first level, so that a later command with other ones is refused."""
+        if not self.next_level:
             save_file(self.folder / "metrics.json", self.metrics)
 
     def level_path(self, level: int) -> Path:
@@ -328,19 +361,19 @@ class Run:
 
     def drop_unreadable_levels(self, like: dict) -> None:
         """Forget the last levels whose checkpoint is lost or damaged, so that they are trained again."""
-        finished = self.finished
-        while self.finished and not is_intact(self.level_path(self.finished - 1), like):
+        finished = self.next_level
+        while self.next_level and not is_intact(self.level_path(self.next_level - 1), like):
             self.metrics["levels"].pop()
-        if self.finished < finished:
+        if self.next_level < finished:
             self.metrics["provenance"] = [row for row in self.metrics["provenance"]
-                                          if row["level"] < self.finished]
-            self.add_provenance(self.origin)
-            print(f"{self.folder} lacks a checkpoint: it goes on from level {self.finished} of "
+                                          if row["level"] < self.next_level]
+            self.add_provenance()
+            print(f"{self.folder} lacks a checkpoint: it goes on from level {self.next_level} of "
                   f"{finished - 1}", file=sys.stderr)
 
     def append(self, record: dict, tensors: dict, percent: str) -> None:
         """Add a level: its checkpoint first, its record last. Once metrics.json has it, the level counts."""
-        save_file(self.level_path(self.finished), tensors)
+        save_file(self.level_path(self.next_level), tensors)
         if self.tensorboard:
             write_scalars(self.folder, record)
         self.metrics["levels"].append(record)
@@ -364,13 +397,13 @@ def write_scalars(folder: Path, record: dict) -> None:
 
 def for_each_run(pending: list[Run], origin: dict, steps: int, levels: int,
                  work: Callable[[Run], None]) -> None:
-    """Open each run that nobody has finished since and do work(run) in it; leave the busy ones, say so, and
-    exit with BUSY at the end."""
+    """Open each run that still lacks a level up to `levels` and do work(run); leave the busy ones, say so,
+    and exit with BUSY at the end."""
     code = 0
     for run in pending:
         try:
             with run.opened(origin, steps, levels):
-                if run.finished <= levels:
+                if run.next_level <= levels:
                     work(run)
         except Busy as busy:
             print(busy, file=sys.stderr)
@@ -380,14 +413,6 @@ def for_each_run(pending: list[Run], origin: dict, steps: int, levels: int,
 
 
 # What is kept of runs: <group>.jsonl.xz, a run a line, {"name": ..., what metrics.json holds}
-
-def group_name(name: str, config: dict) -> str:
-    """A run's name without scheme and seed: runs that differ in nothing else belong together."""
-    middle, end = f"-{config['init']}-", f"-s{config['seed']}"
-    if middle not in name or not name.endswith(end):
-        raise SystemExit(f"The run {name} was made as *{middle}*{end}: name its folder so again.")
-    return name.removesuffix(end).replace(middle, "-", 1)
-
 
 def read_group(path: Path) -> dict[str, dict]:
     """{run name: metrics} of a <group>.jsonl.xz; a damaged file is a SystemExit."""
@@ -399,7 +424,7 @@ def read_group(path: Path) -> dict[str, dict]:
             if crc32 != checksum(metrics):
                 raise ValueError("checksum")
             found[name] = metrics
-    except Exception as error:  # what a reader raises on any bytes at all is in no list
+    except Exception as error:  # arbitrary bytes can raise almost anything
         raise SystemExit(f"{path} is damaged ({type(error).__name__}: {error}): put a good copy there")
     return found
 
@@ -447,7 +472,10 @@ def main() -> None:
     parser.add_argument("source", type=Path)
     parser.add_argument("target", type=Path)
     args = parser.parse_args()
-    {"export": export_runs, "restore": restore_runs}[args.what](args.source, args.target)
+    try:
+        {"export": export_runs, "restore": restore_runs}[args.what](args.source, args.target)
+    except OSError as error:
+        raise SystemExit(f"cannot read or write {error.filename}: {error.strerror}; name another folder")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""Numbers from runs: curves over levels and over training steps, and their means and spread over seeds."""
+"""Numbers from runs: curves over levels and over training steps, and their means and spread over seeds. A run
+here is the dict in its metrics.json, and a level the record of one."""
 import functools
 from collections import Counter, namedtuple
 from collections.abc import Callable

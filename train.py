@@ -9,7 +9,6 @@ import math
 import os
 import sys
 import time
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -21,6 +20,7 @@ import diagnostics
 import inits
 import models
 import runs
+from models import Masks, State
 
 # epochs a level (None: the iterations of models.PAPER), rounds of pruning, evaluations an epoch
 PRESETS = {
@@ -112,7 +112,7 @@ def multiplies_bf16(device: torch.device) -> bool:
 
 
 def configure_torch(threads: int) -> None:
-    """Settings of this process that runs rely on."""
+    """Set torch's threads and float precision for this process."""
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)  # idle weights' moments fade into numbers that cost a hundred times more
     torch.set_float32_matmul_precision("highest")  # so that float32 is float32 on a GPU too, and not TF32
@@ -120,7 +120,7 @@ def configure_torch(threads: int) -> None:
 
 
 def default_config(net: str, preset: str) -> dict:
-    """The settings of a run that flags may change, as the preset and the paper have them."""
+    """The default of every setting that a flag can change, from the preset and the paper."""
     paper, row = models.PAPER[net], PRESETS[preset]
     return {"scope": "layer", "one_shot": False, "rewind": 0, "control": None, "masks_from": None,
             "epochs": row["epochs"], "steps": None if row["epochs"] else paper["steps"],
@@ -130,44 +130,29 @@ def default_config(net: str, preset: str) -> dict:
 
 
 def expand_configs(args: argparse.Namespace, pruner: str) -> list[tuple[str, dict]]:
-    """[(run name, config)], one for each seed and scheme. `config` is all that changes numbers; the name is a
-    function of it, with what differs from the preset appended in a fixed order."""
+    """[(run name, config)], one for each seed and scheme. `config` is all that changes numbers."""
     defaults = default_config(args.net, args.preset)
     given = {key: value for key, value in vars(args).items() if key in defaults and value is not None}
     if "epochs" in given or "steps" in given:
         given = {"epochs": None, "steps": None, **given}
-    chosen = {**defaults, **given}
-
-    def run_name(init, seed, *without):
-        extras = ["" if args.preset == "study" else f"-{args.preset}"] + [
-            f"-{label(key, value)}" for key, value in chosen.items()
-            if value not in (defaults[key], None) and key not in without]
-        return f"{args.data}-{args.net}-{init}-{pruner}{''.join(extras)}-s{seed}"
-
     configs = []
     for seed in dict.fromkeys(args.seed):
         for init in dict.fromkeys(args.init):
-            donor = chosen["masks_from"] or (chosen["control"] and run_name(init, seed, "control"))
+            config = {"data": args.data, "net": args.net, "init": init, "pruner": pruner, "seed": seed,
+                      "preset": args.preset, **defaults, **given}
+            name = runs.run_name(config, defaults)
+            donor = config["masks_from"] or (
+                config["control"] and runs.run_name(config, defaults, without=("control",)))
             donor = donor and donor.replace("{init}", init).replace("{seed}", str(seed))
-            configs.append((run_name(init, seed), {
-                "data": args.data, "net": args.net, "init": init, "pruner": pruner, "seed": seed,
-                "preset": args.preset, **chosen, "masks_from": donor}))
+            configs.append((name, {**config, "masks_from": donor}))
     return configs
-
-
-def label(key: str, value) -> str:
-    """How a setting shows in a run's name; of a donor's name, what its seeds have in common."""
-    if key == "masks_from":
-        return "from-" + value.replace("-s{seed}", "").replace("{init}-", "")
-    return {"rewind": f"rewind{value}", "one_shot": "oneshot"}.get(
-        key, value if isinstance(value, str) else f"{key.replace('_', '')}{value}")
 
 
 def pending_runs(args: argparse.Namespace, pruner: str, levels: int) -> list[runs.Run]:
     """The runs that `args` asks for and that do not have levels 0 to `levels` yet."""
     asked = [runs.Run(args.out / name, config, args.tensorboard)
              for name, config in expand_configs(args, pruner)]
-    pending = [run for run in asked if run.finished <= levels]
+    pending = [run for run in asked if run.next_level <= levels]
     for run in asked:
         if run not in pending:
             print(f"{run.folder} is finished", file=sys.stderr)
@@ -207,7 +192,7 @@ def open_data(args: argparse.Namespace, pending: list[runs.Run]) -> datasets.Dat
 
 
 def complete(args, pending: list[runs.Run], data: datasets.Data, levels: int, work) -> None:
-    """Open the runs `pending` one after another and bring each to `levels` levels by work(run)."""
+    """Open the runs `pending` one after another and train each up to level `levels` by work(run)."""
     config = pending[0].config
     origin = runs.provenance(args.device, args.precision, data.file)
     runs.for_each_run(pending, origin, end_step(config, data) - start_step(config), levels, work)
@@ -234,9 +219,9 @@ def adam_state(parameters) -> dict[str, list[torch.Tensor]]:
 
 @torch.no_grad()
 def adam_step(parameters, gradients, state: dict, lr: float) -> None:
-    """A step of Adam in place: torch.optim.Adam's own without the class around it, whose bookkeeping costs a
-    small network as much again."""
-    # the fused kernel reads memory in order and never asks whether the strides of the two agree
+    """One step of Adam in place, by the function behind torch.optim.Adam. The class would double the cost for
+    a small network."""
+    # the fused kernel ignores strides, so both must have the same memory layout
     gradients = [g if g.stride() == p.stride() else torch.empty_like(p).copy_(g)
                  for g, p in zip(gradients, parameters)]
     functional_adam(parameters, gradients, state["first"], state["second"], [], state["steps"], lr=lr,
@@ -251,25 +236,30 @@ def evaluation_steps(config: dict, data: datasets.Data, start: int, end: int) ->
     return {end - (end - start) * i // count for i in range(count)}
 
 
-def train(model, masks: dict, data: datasets.Data, config: dict, part: runs.PartialLevel, progress) -> dict:
-    """Train `model` on the steps of `part` that are left, with a fresh Adam: {name of runs.CURVES: an
-    entry an evaluation}, and "correct", which test images the last evaluation found right, (N,) bool.
+def train(model, masks: dict, data: datasets.Data, config: dict, partial_level: runs.PartialLevel,
+          progress) -> dict:
+    """Train `model` for the remaining steps of `partial_level`: {name in runs.CURVES: an entry an
+    evaluation}, and "correct", which test images the last evaluation found right, (N,) bool.
 
-    Only what `masks` ({layer: 0/1 float tensor}) keeps gets a gradient, so that weights outside them, which
-    start at 0, stay exactly 0. A loss that is no number ends the training at that evaluation, as None.
+    Adam starts fresh. Weights outside `masks` ({layer: 0/1 float tensor}) start at 0 and get no gradient, so
+    they stay exactly 0. If a loss is not finite, training stops at that evaluation and the loss is recorded
+    as None.
     """
-    level, start, end = part.part
+    start, end = partial_level.start, partial_level.end
     names, parameters = zip(*model.named_parameters())
-    pruned = {f"{name}.weight": mask for name, mask in masks.items() if not mask.all()}
-    masked = [(i, pruned[name]) for i, name in enumerate(names) if name in pruned]
+    by_name = {f"{name}.weight": mask for name, mask in masks.items() if not mask.all()}
+    masked = [(i, by_name[name]) for i, name in enumerate(names) if name in by_name]  # not a SparseLinear
     precision = (torch.autocast(data.x_train.device.type, torch.bfloat16) if config["precision"] == "bf16"
                  else contextlib.nullcontext())
     adam, loss_sum = adam_state(parameters), torch.zeros((), device=data.x_train.device)
     evaluated, correct = evaluation_steps(config, data, start, end), None
-    part.resume({"weights": [p.detach() for p in parameters], **adam, "total": [loss_sum]}, evaluated)
-    progress.update(part.state["last"] - start)
-    batches = datasets.batches(data, config["seed"], level, config["batch"], part.state["step"], end)
-    for step, (x, y) in part.steps(batches):
+    partial_level.resume(  # which changes these tensors in place
+        {"weights": [p.detach() for p in parameters], **adam, "total": [loss_sum]}, evaluated)
+    done = partial_level.state
+    progress.update(done["last"] - start)
+    batches = datasets.batches(
+        data, config["seed"], partial_level.level, config["batch"], done["step"], end)
+    for step, (x, y) in partial_level.steps(batches):
         with precision:
             logits = model(x)
         loss = F.cross_entropy(logits.float(), y)  # nats
@@ -282,24 +272,18 @@ def train(model, masks: dict, data: datasets.Data, config: dict, part: runs.Part
             with precision:
                 *validation, _ = evaluate(model, data.x_val, data.y_val)
                 *test, correct = evaluate(model, data.x_test, data.y_test)
-            steps = step - part.state["last"]
+            steps = step - done["last"]
             train_loss = loss_sum.item() / steps
-            part.add(step, train_loss, *validation, *test)
+            partial_level.add(step, train_loss, *validation, *test)
             progress.set_postfix_str(f"val {validation[1]:.2%}", refresh=False)
             progress.update(steps)
             loss_sum.zero_()
             if not (math.isfinite(train_loss) and math.isfinite(validation[0])):
                 break
-    return {**part.state["curves"], "correct": correct}
+    return {**done["curves"], "correct": correct}
 
 
-def dense_masks(state: dict) -> dict[str, torch.Tensor]:
-    """Masks that keep every weight of `state`."""
-    return {name.removesuffix(".weight"): torch.ones_like(w, dtype=torch.bool) for name, w in state.items()
-            if name.endswith(".weight")}
-
-
-def initial_state(config: dict, data: datasets.Data, key: str = "init") -> tuple[dict, dict]:
+def initial_state(config: dict, data: datasets.Data, key: str = "init") -> tuple[State, dict]:
     """(state, description for metrics.json) of the scheme's own draw for this seed under a key."""
     model = models.build(config["net"], tuple(data.x_train.shape[1:]))
     layers = models.layers(model)
@@ -307,58 +291,54 @@ def initial_state(config: dict, data: datasets.Data, key: str = "init") -> tuple
     return {name: tensor.detach() for name, tensor in model.state_dict().items()}, inits.describe(layers)
 
 
-def masked_on_device(config: dict, data: datasets.Data, state: dict, masks: dict):
+def masked_on_device(config: dict, data: datasets.Data, state: State, masks: Masks) -> torch.nn.Sequential:
     """models.build_masked on the device of `data`, its convolutions in channels-last order."""
     model = models.build_masked(config["net"], tuple(data.x_train.shape[1:]), state, masks)
     return model.to(data.x_train.device, memory_format=torch.channels_last)
 
 
-def train_from(config: dict, data: datasets.Data, state: dict, masks: dict, part: runs.PartialLevel,
-               progress) -> tuple[dict, dict]:
-    """Train a fresh network from `state` under `masks`: (its state, what `train` gives).
-
-    State is {parameter name: tensor} and masks {layer: bool tensor}, on the CPU, as the dense network's.
-    """
+def train_from(config: dict, data: datasets.Data, state: State, masks: Masks,
+               partial_level: runs.PartialLevel, progress) -> tuple[State, dict]:
+    """Train a fresh network from `state` under `masks`: (its state, what `train` gives)."""
     model = masked_on_device(config, data, state, masks)
     floats = {name: torch.empty_like(layer.weight).copy_(masks[name])
               for name, layer in models.layers(model).items()}
     if config["precision"] == "fp32":
         models.sparsify(model, masks)
-    with part.guarded():
-        curves = train(model, floats, data, config, part, progress)
+    with partial_level.guarded():
+        curves = train(model, floats, data, config, partial_level, progress)
     models.densify(model)
     return {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}, curves
 
 
-def train_level(run: runs.Run, data: datasets.Data, start: dict, masks: dict, drawn: dict,
-                candidates: dict | None) -> None:
-    """Train the next level of a run from the state `start` under `masks`, and append it to the run.
-
-    For its diagnostics: `drawn`, the scheme's own initial values, and the masks that these were chosen from.
-    """
-    config, level, started = run.config, run.finished, time.perf_counter()
+def train_level(run: runs.Run, data: datasets.Data, start: State, masks: Masks, initial: State,
+                candidates: Masks | None) -> None:
+    """Train the next level of a run from the state `start` under `masks`, and append it to the run. `initial`
+    and `candidates` are for the diagnostics alone: the scheme's own initial values, and the masks that
+    `masks` were chosen from."""
+    config, level, started = run.config, run.next_level, time.perf_counter()
     kept = {name: int(mask.sum()) for name, mask in masks.items()}
     size = {name: mask.numel() for name, mask in masks.items()}
     percent = f"{100 * sum(kept.values()) / sum(size.values()):.3g}% of weights"
     run.progress.set_description(f"{run.folder.name} level {level}, {percent}")
     at_start = masked_on_device(config, data, start, masks)
-    part = runs.PartialLevel(run.folder, level, start_step(config), end_step(config, data))
-    state, curves = train_from(config, data, start, masks, part, run.progress)
+    partial_level = runs.PartialLevel(run.folder, level, start_step(config), end_step(config, data))
+    state, curves = train_from(config, data, start, masks, partial_level, run.progress)
     correct = runs.pack_bits(curves.pop("correct"))
     record = {"level": level, "kept": kept, "size": size, **curves,
               "diverged": None in curves["train_loss"] + curves["val_loss"],
               # surviving weights at each input of the first layer
               "inputs": next(iter(masks.values())).flatten(1).sum(0).tolist(),
-              "diagnostics": diagnostics.of_level(drawn, candidates, state, masks, at_start, data),
+              "diagnostics": diagnostics.of_level(initial, candidates, state, masks, at_start, data),
               "seconds": time.perf_counter() - started}  # of a level that was resumed, since then
     run.append(record, {"state": state, "masks": masks, "correct": correct}, percent)
 
 
-def baseline(data: datasets.Data, run: runs.Run) -> None:
+def baseline(run: runs.Run, data: datasets.Data) -> None:
     """Train the dense network of a run."""
-    drawn, run.metrics["init"] = initial_state(run.config, data)
+    initial, run.metrics["init"] = initial_state(run.config, data)
     run.write_header()
-    train_level(run, data, drawn, dense_masks(drawn), drawn, None)
+    train_level(run, data, initial, models.dense_masks(initial), initial, None)
 
 
 def main() -> None:
@@ -369,7 +349,7 @@ def main() -> None:
     pending = pending_runs(args, "none", levels=0)
     if pending:
         data = open_data(args, pending)
-        complete(args, pending, data, 0, partial(baseline, data))
+        complete(args, pending, data, 0, lambda run: baseline(run, data))
 
 
 if __name__ == "__main__":

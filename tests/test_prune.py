@@ -126,7 +126,7 @@ def test_levels_equal_a_plain_loop(blobs, double):
     dataset = dataset._replace(**{part: getattr(dataset, part).double()
                                   for part in ("x_train", "x_val", "x_test")})
     w0, _ = train.initial_state(settings, dataset)
-    masks = plain_masks = train.dense_masks(w0)
+    masks = plain_masks = models.dense_masks(w0)
     for level in range(5):
         state, _ = train.train_from(settings, dataset, w0, masks, *steps_of(level, 0, 200))
         plain = plain_level("fc", w0, plain_masks, dataset, level, 200)
@@ -143,7 +143,7 @@ def test_a_conv_net_equals_a_plain_loop():
     x, y = torch.randn(120, 3, 8, 8, generator=g), torch.randint(10, (120,), generator=g)
     dataset, settings = data.Data(x, y, x, y, x, y, "none", 0), config(net="conv4", lr=3e-4)
     w0, _ = train.initial_state(settings, dataset)
-    masks = {name: torch.rand(mask.shape, generator=g) < 0.5 for name, mask in train.dense_masks(w0).items()}
+    masks = {name: torch.rand(mask.shape, generator=g) < 0.5 for name, mask in models.dense_masks(w0).items()}
     state, _ = train.train_from(settings, dataset, w0, masks, *steps_of(1, 0, 20))
     plain = plain_level("conv4", w0, masks, dataset, 1, 20, lr=3e-4)
     for name in w0:
@@ -156,7 +156,7 @@ def test_dead_weights_are_zero_after_every_step(blobs, density, precision):
     dataset, settings = data.load("mnist", blobs), config(precision=precision)
     w0, _ = train.initial_state(settings, dataset)
     masks = {name: torch.rand(mask.shape, generator=torch.Generator().manual_seed(0)) < density
-             for name, mask in train.dense_masks(w0).items()}
+             for name, mask in models.dense_masks(w0).items()}
     for stop in range(6):
         state, _ = train.train_from(settings, dataset, w0, masks, *steps_of(3, 0, stop))
         for name, mask in masks.items():
@@ -248,10 +248,10 @@ def test_a_run_records_what_survival_is_about(run, blobs, control):
 def test_provenance_is_noted_once_and_again_where_it_changes(tmp_path):
     run, here = runs.Run(tmp_path, {}), {"commit": "a", "threads": 1, "command": "x"}
     run.metrics = {"provenance": [], "levels": []}
-    run.add_provenance(here)
-    run.metrics["levels"] += [{}, {}]
-    run.add_provenance(here | {"command": "y"})
-    run.add_provenance(here | {"threads": 2})
+    for origin, levels in ((here, 0), (here | {"command": "y"}, 2), (here | {"threads": 2}, 0)):
+        run.metrics["levels"] += [{}] * levels
+        run.origin = origin
+        run.add_provenance()
     assert run.metrics["provenance"] == [here | {"level": 0}, here | {"threads": 2, "level": 2}]
 
 

@@ -67,13 +67,13 @@ def outputs(net, state, x):
 
 
 def score(name, net, state, **settings):
-    data, masks = images(net, state["out.weight"].dtype), train.dense_masks(state)
+    data, masks = images(net, state["out.weight"].dtype), models.dense_masks(state)
     return pruners.PRUNERS[name].score(state, state, masks, config(net=net, **settings), data, 1)
 
 
 def decide(settings, state, masks, level, w0=None):
     data = images(settings["net"], state["out.weight"].dtype)
-    return pruners.pruned(masks, state, w0 or drawn(settings["net"]), settings, data, level)
+    return pruners.next_masks(masks, state, w0 or drawn(settings["net"]), settings, data, level)
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def test_grasp_keeps_what_its_loss_would_take_gradient_from():
     """|g| without the tenth that it removes first is above that without a random tenth, or its best."""
     state, data = drawn("fc", dtype=torch.float64), images("fc", torch.float64)
     x, y = pruners.scoring_batch(config(), data)
-    scores, dense, norm = score("grasp", "fc", state), train.dense_masks(state), {}
+    scores, dense, norm = score("grasp", "fc", state), models.dense_masks(state), {}
     kept = {layer: round(0.9 * mask.numel()) for layer, mask in dense.items()}
     for how, sign in (("kept", 1), ("reversed", -1), ("random", 0)):
         ranks = {layer: sign * values if sign else torch.rand(values.shape, generator=datasets.rng(layer))
@@ -147,7 +147,7 @@ def test_synflow_masks_of_xavier_and_kaiming_are_the_same(net, shape, scope, few
     for rule in ("xavier", "kaiming"):
         w0 = drawn(net, f"{rule}_{shape}", dtype=torch.float64)
         settings = config(net=net, pruner="synflow", scope=scope)
-        masks.append(decide(settings, w0, train.dense_masks(w0), 12, w0))
+        masks.append(decide(settings, w0, models.dense_masks(w0), 12, w0))
     assert same(*masks)
     if scope == "global":
         assert counts(masks[0]) != pruners.kept_counts(masks[0], config(), 12)  # it is not a rule of counts
@@ -161,7 +161,7 @@ def test_balanced_layers_change_neither_masks_nor_outputs(net, name, scope, few_
     deviation leave the masks, in float64."""
     for dtype, equal in ((torch.float32, torch.equal), (torch.float64, torch.allclose)):
         w0 = drawn(net, dtype=dtype)
-        layers = pruners.weights_of(w0)
+        layers = models.weights_of(w0)
         if dtype == torch.float32:
             half = len(layers) // 2
             factors = [2.0 ** k for k in range(half, 0, -1)] + [1.0] * (len(layers) % 2)
@@ -173,20 +173,20 @@ def test_balanced_layers_change_neither_masks_nor_outputs(net, name, scope, few_
         x = images(net, dtype).x_train
         assert equal(outputs(net, w0, x), outputs(net, balanced, x))
         settings = config(net=net, pruner=name, scope=scope)
-        assert same(*[decide(settings, w, train.dense_masks(w), 10, w) for w in (w0, balanced)])
+        assert same(*[decide(settings, w, models.dense_masks(w), 10, w) for w in (w0, balanced)])
 
 
 @pytest.mark.parametrize("scope", prune.SCOPES)
 def test_synflow_rounds_are_a_plain_loop(scope):
     w0, settings = drawn("fc"), config(pruner="synflow", scope=scope, rate_fc=0.3)
-    plain = train.dense_masks(w0)
+    plain = models.dense_masks(w0)
     size = {name: mask.numel() for name, mask in plain.items()}
     density = {"fc1": 0.7 ** 8, "fc2": 0.7 ** 8, "out": 0.9 ** 8}
     for r in range(1, 101):
         fraction = {name: round(size[name] * density[name] ** (r / 100)) for name in size}
-        scores = pruners.synflow(masked(w0, plain), None, train.dense_masks(w0), settings, images("fc"), None)
+        scores = pruners.synflow(masked(w0, plain), None, models.dense_masks(w0), settings, images("fc"), None)
         plain = pruners.keep_largest(scores, plain, fraction, scope)
-    assert same(decide(settings, w0, train.dense_masks(w0), 8, w0), plain)
+    assert same(decide(settings, w0, models.dense_masks(w0), 8, w0), plain)
     assert sum(counts(plain).values()) == sum(pruners.kept_counts(plain, settings, 8).values())
 
 
@@ -202,7 +202,7 @@ def test_the_plain_scores():
 
 def test_random_scores_come_from_seed_and_level_alone():
     one, other = drawn("fc"), drawn("fc", "kaiming_uniform")
-    dense = train.dense_masks(one)
+    dense = models.dense_masks(one)
     for name, fresh in {"random": True, "random_init": False}.items():
         masks = {level: decide(config(pruner=name), one, dense, level) for level in (1, 2, 6)}
         assert same(masks[6], decide(config(pruner=name), other, dense, 6))
@@ -226,9 +226,9 @@ def test_a_row_is_complete_and_leaves_its_inputs_alone(name):
     w0 = drawn("conv2")
     state = w0 if pruners.PRUNERS[name].when == "before" else noisy(w0, 4)
     before = {key: tensor.clone() for key, tensor in state.items()}
-    scores = pruners.PRUNERS[name].score(state, w0, train.dense_masks(w0), config(net="conv2"),
+    scores = pruners.PRUNERS[name].score(state, w0, models.dense_masks(w0), config(net="conv2"),
                                          images("conv2"), 1)
-    assert {k: s.shape for k, s in scores.items()} == {k: w.shape for k, w in pruners.weights_of(w0).items()}
+    assert {k: s.shape for k, s in scores.items()} == {k: w.shape for k, w in models.weights_of(w0).items()}
     assert all(s.isfinite().all() and not s.requires_grad for s in scores.values())
     assert same(state, before) and len(pruners.PRUNERS[name].text) < 90
 
@@ -246,7 +246,7 @@ def test_no_number_is_below_every_score():
 @pytest.mark.parametrize("name", [name for name in AFTER if name != "filters"])
 def test_iterative_masks_are_nested_and_one_shot_ones_as_many(name, scope):
     w0, settings = drawn("fc"), config(pruner=name, scope=scope)
-    dense = masks = train.dense_masks(w0)
+    dense = masks = models.dense_masks(w0)
     for level in range(1, 8):
         last, masks = masks, decide(settings, masked(noisy(w0, level), masks), masks, level, w0)
         shot = decide(settings, noisy(w0, 0), dense, level, w0)
@@ -261,7 +261,7 @@ def test_iterative_masks_are_nested_and_one_shot_ones_as_many(name, scope):
 @pytest.mark.parametrize("name", BEFORE)
 def test_masks_before_training_are_exact(name, scope):
     w0, settings = drawn("fc"), config(pruner=name, scope=scope)
-    levels = [decide(settings, w0, train.dense_masks(w0), level, w0) for level in (2, 11)]
+    levels = [decide(settings, w0, models.dense_masks(w0), level, w0) for level in (2, 11)]
     for level, masks in zip((2, 11), levels):
         kept = pruners.kept_counts(masks, settings, level)
         assert sum(counts(masks).values()) == sum(kept.values())
@@ -278,7 +278,7 @@ def living(masks):
 def stages(net, scope, levels=8):
     """(level, masks, the state restarted from) of filters, iterative, weights and biases ever new."""
     w0, settings = noisy(drawn(net), 0), config(net=net, pruner="filters", scope=scope)
-    masks = train.dense_masks(w0)
+    masks = models.dense_masks(w0)
     for level in range(1, levels + 1):
         masks = decide(settings, masked(noisy(w0, level), masks), masks, level, w0)
         yield level, masks, pruners.without_idle_biases(masked(noisy(w0, level), masks), masks)
@@ -332,7 +332,7 @@ def test_a_net_without_units_is_the_net_with_their_activations_at_zero(net):
 
 def test_filters_go_by_their_l1_norm():
     state, settings = drawn("fc"), config(pruner="filters")
-    masks = decide(settings, state, train.dense_masks(state), 3)
+    masks = decide(settings, state, models.dense_masks(state), 3)
     norms = [row.abs().sum().item() for row in state["fc1.weight"]]
     best = sorted(range(300), key=lambda unit: -norms[unit])[:round(300 * 0.8 ** 3)]
     assert living(masks)["fc1"].nonzero().flatten().tolist() == sorted(best)
@@ -342,18 +342,18 @@ def test_units_of_all_layers_compare_by_the_weight():
     """fc1 has 16 inputs a unit and fc2 300: its sums would be the larger, its means are the smaller."""
     state = drawn("fc")
     state["fc1.weight"], state["fc2.weight"] = torch.full((300, 16), 0.2), torch.full((100, 300), -0.1)
-    masks = decide(config(pruner="filters", scope="global"), state, train.dense_masks(state), 1)
+    masks = decide(config(pruner="filters", scope="global"), state, models.dense_masks(state), 1)
     assert counts(living(masks)) == {"fc1": 300, "fc2": 20, "out": 10}
 
 
 def test_a_layer_of_small_weights_keeps_its_best_unit():
     state, settings = drawn("fc"), config(pruner="filters", scope="global")
     state["fc2.weight"] = state["fc2.weight"] * 1e-3
-    masks = decide(settings, state, train.dense_masks(state), 5)
+    masks = decide(settings, state, models.dense_masks(state), 5)
     best = state["fc2.weight"].abs().sum(1).argmax()
     assert living(masks)["fc2"].nonzero().flatten().tolist() == [best]
     assert int(living(masks)["fc1"].sum()) == round(300 * 0.8 ** 5) + round(100 * 0.8 ** 5) - 1
-    masks = decide(config(pruner="filters"), state, train.dense_masks(state), 40)
+    masks = decide(config(pruner="filters"), state, models.dense_masks(state), 40)
     assert counts(living(masks)) == {"fc1": 1, "fc2": 1, "out": 10}
 
 
@@ -368,7 +368,7 @@ def test_biases_of_removed_units_stay_zero_in_training():
 
 
 def test_only_idle_biases_are_cleared():
-    state, masks = noisy(drawn("fc"), 5), train.dense_masks(drawn("fc"))
+    state, masks = noisy(drawn("fc"), 5), models.dense_masks(drawn("fc"))
     masks["fc1"][:3], masks["fc2"][:, 1:4], masks["out"][2] = False, False, False  # 0, 1, 2 in, 1, 2, 3 out
     cleared = pruners.without_idle_biases(state, masks)
     assert (cleared["fc1.bias"] == 0).nonzero().flatten().tolist() == [1, 2]
@@ -380,7 +380,7 @@ def test_only_idle_biases_are_cleared():
 # ---- rewinds and controls
 
 def some_masks(net, density, key=0):
-    g, dense = datasets.rng("masks", key), train.dense_masks(drawn(net))
+    g, dense = datasets.rng("masks", key), models.dense_masks(drawn(net))
     return {name: torch.rand(mask.shape, generator=g) < density for name, mask in dense.items()}
 
 
@@ -401,7 +401,7 @@ def test_signs():
 def test_rescaled_keeps_each_units_norm(net):
     w0 = noisy(drawn(net), 6)
     copy = {name: tensor.clone() for name, tensor in w0.items()}
-    assert same(pruners.REWINDS["rescaled"](w0, train.dense_masks(w0), None), w0)  # dense: bit for bit
+    assert same(pruners.REWINDS["rescaled"](w0, models.dense_masks(w0), None), w0)  # dense: bit for bit
     for density in (0.5, 0.2):  # the second from w0 again: its norms are w0's, not the first's
         masks = some_masks(net, density)
         start = pruners.REWINDS["rescaled"](w0, masks, None)
@@ -419,7 +419,7 @@ def test_rescaled_keeps_each_units_norm(net):
 
 
 def test_rescaled_at_its_limits():
-    w0, masks = drawn("fc"), train.dense_masks(drawn("fc"))
+    w0, masks = drawn("fc"), models.dense_masks(drawn("fc"))
     masks["fc1"][0] = False  # a unit without survivors
     masks["fc1"][1], w0["fc1.weight"][1, 3] = torch.arange(16) == 3, 1e-4  # one that is left far too small
     w0["fc1.weight"][2] = 0  # one of zeros
@@ -436,7 +436,7 @@ def test_none_goes_on():
 def test_reinit_is_another_draw_of_the_same_scheme():
     key = prune.CONTROLS["reinit"][0]
     for init in ("xavier_normal", "kaiming_uniform"):
-        own, other = pruners.weights_of(drawn("fc", init)), pruners.weights_of(drawn("fc", init, key))
+        own, other = models.weights_of(drawn("fc", init)), models.weights_of(drawn("fc", init, key))
         for name, w in own.items():
             assert abs(other[name].std() / w.std() - 1) < 0.1
             assert abs(torch.corrcoef(torch.stack([w.flatten(), other[name].flatten()]))[0, 1]) < 0.15
@@ -444,7 +444,7 @@ def test_reinit_is_another_draw_of_the_same_scheme():
 
 
 def test_shuffle_changes_every_mask_that_can_change_and_keeps_every_count():
-    dense = train.dense_masks(drawn("fc"))
+    dense = models.dense_masks(drawn("fc"))
     tiny = {"one": torch.eye(2, dtype=torch.bool)[:1], "few": torch.tensor([[True, True, False]])}
     for seed in range(20):  # half of the permutations of two change nothing
         masks = {**some_masks("fc", 0.3, seed), **tiny, "full": dense["out"], "empty": ~dense["out"]}
