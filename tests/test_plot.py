@@ -176,7 +176,8 @@ def test_layers_have_a_panel_where_schemes_differ(tmp_path):
             [100, 80, 64] if scope == "layer" else [100, 84, 70.56], abs=0.01)
         plt.close(figure)
     group = group_of(tmp_path / "layer")    # other runs' masks may be of any scope
-    assert len(plot.density_by_layer(group._replace(config={**group.config, "masks_from": "another"})).axes) == 2
+    from_another = group._replace(config={**group.config, "masks_from": "another"})
+    assert len(plot.density_by_layer(from_another).axes) == 2
     plt.close("all")
 
 
