@@ -1,7 +1,14 @@
-"""What the tests share: the repository on the path, a small made-up data set, the scripts on it."""
+"""What the tests share: small data sets, the scripts in this process or another, and what a run left."""
+import contextlib
+import hashlib
+import io
+import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +20,10 @@ ROOT = Path(__file__).resolve().parent.parent
 REAL = Path(os.environ.get("DATA_DIR", ROOT / "data"))
 sys.path.insert(0, str(ROOT))
 torch.set_num_threads(1)  # sums in one order, on every machine
+
+import data as datasets  # noqa: E402
+import prune  # noqa: E402
+import runs  # noqa: E402
 
 
 def pytest_configure(config):
@@ -28,8 +39,14 @@ def pytest_collection_modifyitems(config, items):
 
 def steps_of(level, start, end):
     """The last two arguments of train.train_from: steps of a level, saved nowhere, and a silent bar."""
-    import runs
     return runs.PartialLevel(None, level, start, end), tqdm(disable=True)
+
+
+def npz(arrays, save=np.savez):
+    """The bytes of an npz file."""
+    file = io.BytesIO()
+    save(file, **arrays)
+    return file.getvalue()
 
 
 def draw_blobs(root):
@@ -41,13 +58,24 @@ def draw_blobs(root):
         arrays[f"y_{split}"] = r.integers(0, 10, n).astype(np.uint8)
         noise = r.integers(0, 106, (n, 28, 28))
         arrays[f"x_{split}"] = (patterns[arrays[f"y_{split}"]] + noise).astype(np.uint8)
-    np.savez(Path(root, "mnist.npz"), **arrays)
+    (Path(root) / "mnist.npz").write_bytes(npz(arrays))
     return root
 
 
 @pytest.fixture(scope="session")
 def blobs(tmp_path_factory):
     return draw_blobs(tmp_path_factory.mktemp("blobs"))
+
+
+@pytest.fixture(scope="session")
+def dots(blobs, tmp_path_factory):
+    """A folder with mnist.npz: every seventh pixel of 180 and of 60 blobs."""
+    with np.load(blobs / "mnist.npz") as arrays:
+        parts = {key: arrays[key][:180 if "train" in key else 60] for key in datasets.ARRAYS}
+    folder = tmp_path_factory.mktemp("dots")
+    (folder / "mnist.npz").write_bytes(npz(
+        {key: part[:, ::7, ::7] if part.ndim == 3 else part for key, part in parts.items()}))
+    return folder
 
 
 @pytest.fixture
@@ -65,9 +93,7 @@ def script(blobs, tmp_path):
 @pytest.fixture
 def run(blobs, tmp_path, monkeypatch):
     """run("--levels", "2", ...): prune.py's main in this process, small; the runs folder."""
-    import data
-    import prune
-    monkeypatch.setattr(data, "VALIDATION", 500)  # they take most of a short level's time
+    monkeypatch.setattr(datasets, "VALIDATION", 500)  # they take most of a short level's time
 
     def call(*words):
         base = ["prune.py", "--steps", 40, "--looks", 2, "--levels", 2, "--data-dir", blobs,
@@ -76,3 +102,75 @@ def run(blobs, tmp_path, monkeypatch):
         prune.main()
         return tmp_path / "runs"
     return call
+
+
+@pytest.fixture
+def go(run, dots, tmp_path, monkeypatch):
+    """go("--levels", 2, out="a"): `run` as a command, smaller still, on the dots; the folder of its run."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    monkeypatch.setattr(datasets, "VALIDATION", 60)
+
+    def call(*words, out="runs"):
+        base = ["--steps", 6, "--looks", 40, "--levels", 1, "--threads", 1, "--data-dir", dots]
+        runs.run_cli(lambda: run(*base, "--out", tmp_path / str(out), *words))
+        folder, = (tmp_path / str(out)).glob("*/")
+        return folder
+    yield call
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def outcome(work):
+    """(exit code, all that is said) of a command in this process; the code is None where it just ends, and an
+    exception's name where it ends as no command should."""
+    with contextlib.redirect_stderr(io.StringIO()) as says, contextlib.redirect_stdout(says):
+        code = None
+        try:
+            work()
+        except SystemExit as stopped:
+            code = stopped.code
+            if isinstance(code, str):
+                print(code)  # as the interpreter does before it exits with 1
+                code = 1
+        except Exception as error:
+            code = type(error).__name__
+            traceback.print_exc()
+    return code, says.getvalue()
+
+
+def one_sentence(code, says):
+    """What a refused command says, which must be one sentence; lines of levels finished before are aside."""
+    lines = [line for line in says.splitlines() if "  level " not in line]
+    assert code in (1, 2, runs.BUSY) and len(lines) == 1 and lines[0].strip(), (code, says)
+    return lines[0]
+
+
+def content(folder):
+    """{path: bytes, or False for a folder} of all that is in a folder."""
+    return {path: path.is_file() and path.read_bytes() for path in folder.rglob("*")}
+
+
+def digest(folder):
+    """{file: digest} of a run, minus what may differ between two: the seconds, the lock, and what a cut left
+    for the next level to replace."""
+    metrics = json.loads((folder / "metrics.json").read_text())
+    del metrics["crc32"]  # of the seconds too
+    for level in metrics["levels"]:
+        level.pop("seconds")
+    return {"metrics.json": json.dumps(metrics)} | {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())
+        if path.name not in ("metrics.json", "lock", "underway.pt") and path.suffix != ".tmp"}
+
+
+def copy_of_the_scripts(folder):
+    """`folder`, made if it is not there, with the scripts in it."""
+    folder.mkdir(exist_ok=True)
+    for path in [*ROOT.glob("*.py"), ROOT / "run_all.sh"]:
+        shutil.copy(path, folder)
+    return folder
+
+
+def bash(folder, *words, **env):
+    """run_all.sh with these words in a folder: the finished process."""
+    return subprocess.run(["bash", "run_all.sh", *words], cwd=folder, capture_output=True, text=True,
+                          env={**os.environ, "PYTHON": sys.executable, **env})

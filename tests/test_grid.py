@@ -14,12 +14,11 @@ from collections import Counter
 
 import pytest
 
-import runs
-
 import plot
 import prune
+import runs
 import stats
-from test_scripts import bash, copy_of_the_scripts
+from conftest import bash, content, copy_of_the_scripts, one_sentence
 
 FIRST, SECOND = "xavier_normal", "kaiming_normal"
 LEVELS = 2
@@ -27,28 +26,14 @@ OTHERS = "another process is on this run; it was left alone"
 PATH = os.environ["PATH"] + ":/usr/local/sbin:/usr/sbin:/sbin"  # a user's own may lack the daemons' folder
 SLURM = ("munged", "slurmctld", "slurmd", "sinfo", "sbatch", "squeue", "scontrol", "scancel")
 SLURM_CONF = """
-ClusterName=test
-SlurmctldHost={host}(127.0.0.1)
-SlurmctldPort={ports[0]}
-SlurmdPort={ports[1]}
-CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
-SlurmUser={user}
-SlurmdUser={user}
-AuthType=auth/munge
-AuthInfo=socket={folder}/munge.socket
-StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
-SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
-SlurmdParameters=config_overrides
-SchedulerParameters=sched_interval=1,bf_interval=1
-ProctrackType=proctrack/pgid
-TaskPlugin=task/none
-MpiDefault=none
-SelectType=select/cons_tres
-SelectTypeParameters=CR_CPU
-JobRequeue=1
-ReturnToService=2
+ClusterName=test SlurmctldHost={host}(127.0.0.1) SlurmctldPort={ports[0]} SlurmdPort={ports[1]}
+CommunicationParameters=NoCtldInAddrAny,NoInAddrAny SlurmUser={user} SlurmdUser={user}
+AuthType=auth/munge AuthInfo=socket={folder}/munge.socket StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool SlurmctldPidFile={folder}/slurmctld.pid SlurmdPidFile={folder}/slurmd.pid
+SlurmdParameters=config_overrides SchedulerParameters=sched_interval=1,bf_interval=1
+ProctrackType=proctrack/pgid TaskPlugin=task/none MpiDefault=none SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU JobRequeue=1 ReturnToService=2
+""".replace(" ", "\n") + """
 NodeName={host} NodeAddr=127.0.0.1 CPUs=2
 PartitionName=all Nodes=ALL Default=YES
 """
@@ -61,83 +46,79 @@ def env(blobs):
     return {**plain, "PATH": PATH, "PYTHON": sys.executable, "DATA_DIR": str(blobs)}
 
 
-def small_grid(folder, schemes, seeds="0", steps=20):
-    """The scripts in `folder`, where the grid `quick` is a few short levels of mnist."""
-    folder.mkdir()
-    copy_of_the_scripts(folder)
-    script = folder / "run_all.sh"
+def small_grid(folder, *groups, steps=20):
+    """The scripts in `folder`, where the grid `quick` is a few short levels of mnist: groups of schemes."""
+    script = copy_of_the_scripts(folder) / "run_all.sh"
     words = f"prune.py --net fc --data mnist --steps {steps} --looks 1 --levels {LEVELS}"
-    text, found = re.subn(r"quick\) tour=.*?;;", f'quick) echo "{schemes}|{seeds}|{words}" ;;',
-                          script.read_text(), flags=re.DOTALL)
+    lines = "; ".join(f'echo "{schemes}|0|{words}"' for schemes in groups)
+    text, found = re.subn(r"quick\) tour=.*?;;", f"quick) {lines} ;;", script.read_text(), flags=re.DOTALL)
     assert found == 1
     script.write_text(text)
     return folder
 
 
-def numbers(runs):
-    """{run: its metrics less what may differ}; nothing else than whole files is there."""
-    assert not list(runs.rglob("*.tmp")) and not list(runs.rglob("underway.pt"))
-    found = {path.parent.name: json.loads(path.read_text()) for path in runs.glob("*/metrics.json")}
+def first_run(grid, steps=20):
+    """The folder of the first run of a small grid."""
+    return grid / "runs" / f"mnist-fc-{FIRST}-magnitude-steps{steps}-looks1-s0"
+
+
+def numbers(out):
+    """{run: its metrics minus what may differ}; nothing else than whole files is in the folder `out`."""
+    assert not list(out.rglob("*.tmp")) and not list(out.rglob("underway.pt"))
+    found = {path.parent.name: runs.load_file(path) for path in out.glob("*/metrics.json")}
     for metrics in found.values():
-        del metrics["crc32"]  # of the seconds too
         assert {entry["threads"] for entry in metrics.pop("provenance")} == {1}
         for level in metrics["levels"]:
             del level["seconds"]
     return found
 
 
-@pytest.fixture(scope="module")
-def alone(blobs, tmp_path_factory):
+@pytest.fixture
+def alone(blobs, tmp_path, monkeypatch):
     """alone(grid): the numbers of its lines, run one after another in this process."""
     def call(grid):
-        out = tmp_path_factory.mktemp("alone")
-        lines = bash(grid, "list", "quick").stdout.splitlines()
+        out, lines = tmp_path / "alone", bash(grid, "list", "quick").stdout.splitlines()
         for line in lines:
             words = [*line[line.index("prune.py"):].split(), "--data-dir", str(blobs), "--out", str(out)]
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(sys, "argv", words)
-                prune.main()
-        found = numbers(out)
-        assert len(found) == len(lines) > 0
-        return found
+            monkeypatch.setattr(sys, "argv", words)
+            prune.main()
+        assert len(numbers(out)) == len(lines) > 0
+        return numbers(out)
     return call
 
 
-def once(found):
-    """1 for every level of every run."""
-    return Counter((name, str(level)) for name in found for level in range(LEVELS + 1))
-
-
-def trained(*texts):
-    """How often a level of a run was finished, by the lines that the processes print."""
-    return Counter(re.findall(r"^(\S+)  level (\d+)  ", "".join(texts), re.MULTILINE))
+def assert_done_once(grid, expected, *texts):
+    """The runs have the expected numbers, and by the lines printed each level of each was finished once."""
+    levels = Counter(re.findall(r"^(\S+)  level (\d+)  ", "".join(texts), re.MULTILINE))
+    assert numbers(grid / "runs") == expected
+    assert levels == Counter((name, str(level)) for name in expected for level in range(LEVELS + 1))
 
 
 def until(happens, seconds=300):
     """Wait for happens() to be true."""
-    end = time.monotonic() + seconds
+    last = time.monotonic() + seconds
     while not happens():
-        if time.monotonic() > end:
+        if time.monotonic() > last:
             raise TimeoutError(f"waited {seconds} s in vain")
         time.sleep(0.05)
 
 
-def reads(runs, monkeypatch):
+def reads(out, monkeypatch):
     """Read and draw while others write; only a folder without any finished level may be refused."""
-    monkeypatch.setattr(sys, "argv", ["plot.py", "--runs", str(runs), "--figures", str(runs.parent / "mine")])
-    for look in (*[lambda: stats.read(runs)] * 50, plot.main):
-        there = [path for path in runs.glob("*/metrics.json") if json.loads(path.read_text())["levels"]]
+    monkeypatch.setattr(sys, "argv", ["plot.py", "--runs", str(out), "--figures", str(out.parent / "mine")])
+    monkeypatch.setattr(plot, "FIGURES", {name: plot.FIGURES[name] for name in [*plot.FIGURES][:1]})
+    for read in (*[lambda: stats.read(out)] * 50, plot.main):
+        there = [path for path in out.glob("*/metrics.json") if json.loads(path.read_text())["levels"]]
         try:
-            look()
+            read()
         except SystemExit as refusal:
             assert not there, refusal
         time.sleep(0.01)
 
 
 def test_two_grids_side_by_side_do_every_run_once_and_plot_reads_meanwhile(tmp_path, env, alone, monkeypatch):
-    grid = small_grid(tmp_path / "grid", f"{FIRST} {SECOND}", "0 1", steps=60)
-    logs = [tmp_path / "one", tmp_path / "two"]
-    both = []
+    grid = small_grid(tmp_path / "grid", f"{FIRST} {SECOND}", steps=60)
+    logs, both = [tmp_path / "one", tmp_path / "two"], []
     for log in logs:
         with open(log, "w") as file:
             both.append(subprocess.Popen(["bash", "run_all.sh", "quick"], cwd=grid, env={**env, "JOBS": "8"},
@@ -146,51 +127,36 @@ def test_two_grids_side_by_side_do_every_run_once_and_plot_reads_meanwhile(tmp_p
         reads(grid / "runs", monkeypatch)
     texts = [log.read_text() for log in logs]
     assert [process.returncode for process in both] == [0, 0], texts
-    expected = alone(grid)
-    assert numbers(grid / "runs") == expected and trained(*texts) == once(expected)
-    figures = [path.name for path in (grid / "figures").iterdir()]
-    assert any("accuracy" in name for name in figures) and not any(name.endswith(".tmp") for name in figures)
+    assert_done_once(grid, alone(grid), *texts)
+    drawn = [path.name for path in (grid / "figures").iterdir()]
+    assert any("accuracy" in name for name in drawn) and not any(name.endswith(".tmp") for name in drawn)
+
+
+@contextlib.contextmanager
+def in_other_hands(folder):
+    """Hold the lock of a run, in whose folder nothing is written meanwhile."""
+    folder.mkdir(parents=True)
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    assert content(folder) == {folder / "lock": b""}
 
 
 def test_a_grid_whose_runs_are_all_in_other_hands_says_so_and_ends_well(tmp_path, env):
     grid = small_grid(tmp_path / "grid", FIRST)
-    folder = grid / "runs" / f"mnist-fc-{FIRST}-magnitude-steps20-looks1-s0"
-    folder.mkdir(parents=True)
-    with open(folder / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with in_other_hands(first_run(grid)):
         done = bash(grid, "quick", **env)
     assert done.returncode == 0 and OTHERS in done.stderr and done.stderr.count("\n") == 1, done.stderr
-    assert [path.name for path in folder.iterdir()] == ["lock"]
 
 
 def test_a_grid_with_a_damaged_run_names_it_before_anything_starts(tmp_path, env):
-    """Whichever of its groups the run is of."""
-    grid = small_grid(tmp_path / "grid", FIRST)
-    script = grid / "run_all.sh"
-    text = script.read_text()
-    group = re.search(r'quick\) (echo ".*?") ;;', text)[1]
-    script.write_text(text.replace(group, f"{group}; {group.replace(FIRST, SECOND)}"))
-    folder = grid / "runs" / f"mnist-fc-{FIRST}-magnitude-steps20-looks1-s0"
-    folder.mkdir(parents=True)
-    (folder / "metrics.json").write_text("{")
+    """Though a group without damage comes after that of the run."""
+    grid = small_grid(tmp_path / "grid", FIRST, SECOND)
+    first_run(grid).mkdir(parents=True)
+    (first_run(grid) / "metrics.json").write_text("{")
     done = bash(grid, "quick", **env)
-    assert done.returncode == 1 and "metrics.json is damaged" in done.stderr and done.stderr.count("\n") == 1
-    assert not done.stdout and [path.name for path in grid.glob("runs/*")] == [folder.name]
-
-
-def test_runs_brought_back_are_finished_and_drawn(tmp_path, env):
-    """Though their checkpoints are not there."""
-    grid = small_grid(tmp_path / "grid", FIRST)
-    assert bash(grid, "quick", **env).returncode == 0
-    runs.export_runs(grid / "runs", tmp_path / "results")
-    whole, drawn = numbers(grid / "runs"), sorted(path.name for path in (grid / "figures").iterdir())
-    for name in ("runs", "figures"):
-        shutil.rmtree(grid / name)
-    runs.restore_runs(tmp_path / "results", grid / "runs")
-    done = bash(grid, "quick", **env)
-    assert done.returncode == 0 and "1 of 1 runs are finished, 0 to do" in done.stdout, done.stderr
-    assert numbers(grid / "runs") == whole
-    assert sorted(path.name for path in (grid / "figures").iterdir()) == drawn
+    assert "metrics.json is damaged" in one_sentence(done.returncode, done.stderr) and not done.stdout
+    assert [path.name for path in grid.glob("runs/*")] == [first_run(grid).name]
 
 
 def gnu_parallel():
@@ -210,8 +176,7 @@ def test_gnu_parallel_runs_the_list(tmp_path, env, alone, hosts):
     done = subprocess.run(["bash", "-c", command], cwd=elsewhere if "workdir" in hosts else grid,
                           env={**env, "HOME": str(tmp_path)}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    expected = alone(grid)
-    assert numbers(grid / "runs") == expected and trained(done.stderr) == once(expected)
+    assert_done_once(grid, alone(grid), done.stderr)
     assert not list(elsewhere.iterdir())
 
 
@@ -242,10 +207,10 @@ def slurm(env, tmp_path_factory):
     (folder / "munge.key").chmod(0o600)
     (folder / "slurm.conf").write_text(SLURM_CONF.format(
         host=socket.gethostname().split(".")[0], user=user, ports=free_ports(2), folder=folder))
-    env = {**env, "SLURM_CONF": str(folder / "slurm.conf")}
+    its_env = {**env, "SLURM_CONF": str(folder / "slurm.conf")}
 
     def call(*words, cwd=folder, check=True):
-        done = subprocess.run(words, cwd=cwd, env=env, capture_output=True, text=True)
+        done = subprocess.run(words, cwd=cwd, env=its_env, capture_output=True, text=True)
         assert not check or done.returncode == 0, done.stderr
         return done.stdout
 
@@ -253,7 +218,7 @@ def slurm(env, tmp_path_factory):
         log = stack.enter_context(open(folder / "log", "w"))
 
         def start(*words):
-            stack.callback(end, subprocess.Popen(words, cwd=folder, env=env, stdout=log, stderr=log))
+            stack.callback(end, subprocess.Popen(words, cwd=folder, env=its_env, stdout=log, stderr=log))
         try:  # forced, munged takes a socket in a folder that is closed to other users
             start("munged", "--foreground", "--force", f"--socket={folder}/munge.socket",
                   *[f"--{what}-file={folder}/munge.{what}" for what in ("key", "pid", "seed")])
@@ -295,8 +260,7 @@ def test_a_requeued_slurm_task_goes_on_from_its_last_finished_level(tmp_path, sl
     until(lambda: out.exists() and "  level 0  " in out.read_text())
     slurm("scontrol", "requeue", f"{job}_1")
     until(lambda: "the same command goes on from here" in out.read_text())
-    path = grid / "runs" / f"mnist-fc-{FIRST}-magnitude-steps1000-looks1-s0" / "metrics.json"
-    assert 1 <= len(json.loads(path.read_text())["levels"]) <= LEVELS
+    assert 1 <= len(runs.load_file(first_run(grid, 1000) / "metrics.json")["levels"]) <= LEVELS
 
     def restarted():  # at once: Slurm by itself waits for two minutes
         slurm("scontrol", "update", f"jobid={job}_1", "starttime=now", check=False)
@@ -304,21 +268,15 @@ def test_a_requeued_slurm_task_goes_on_from_its_last_finished_level(tmp_path, sl
         return now["Restarts"] == "1" and now["JobState"] in ("RUNNING", "COMPLETED")
     until(restarted)
     assert ended(slurm, job) == ["COMPLETED"] * 2
-    expected = alone(grid)
-    texts = [path.read_text() for path in grid.glob("slurm-*.out")]
-    assert numbers(grid / "runs") == expected and trained(*texts) == once(expected)
+    assert_done_once(grid, alone(grid), *[path.read_text() for path in grid.glob("slurm-*.out")])
 
 
 def test_a_slurm_task_whose_run_is_in_other_hands_fails_and_is_made_up_for(tmp_path, slurm, alone):
     grid = small_grid(tmp_path / "grid", FIRST)
-    folder = grid / "runs" / f"mnist-fc-{FIRST}-magnitude-steps20-looks1-s0"
-    folder.mkdir(parents=True)
-    with open(folder / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with in_other_hands(first_run(grid)):
         job = submit(slurm, grid)
         assert ended(slurm, job) == ["FAILED"]
     assert task(slurm, f"{job}_1")["ExitCode"] == f"{runs.BUSY}:0"
     assert OTHERS in (grid / f"slurm-{job}_1.out").read_text()
-    assert [path.name for path in folder.iterdir()] == ["lock"]
     assert ended(slurm, submit(slurm, grid)) == ["COMPLETED"]
     assert numbers(grid / "runs") == alone(grid)
