@@ -120,6 +120,21 @@ def to_json(x):
     return x if math.isfinite(x) else None
 
 
+# keys of "layers", each of one layer, over its survivors unless said:
+#   density             share of the layer's weights that survive
+#   rms_w0, rms_move    root mean square of the initial values, and of the updates from there
+#   rho                 initial-to-update RMS ratio, rms_w0 / rms_move
+#   spearman            rank correlation of initial and trained magnitude
+#   auroc               P(a survivor's initial magnitude is above that of a removed candidate)
+#   retained_energy     share of the layer's sum of squared initial values
+#   eps                 the same from 0 (survival ignored the initial magnitude) to 1 (that alone decided)
+#   sign_agreement      share whose trained sign is the initial one
+#   fan_in_spread       coefficient of variation of the units' survivors, over that of random masks
+#   no_way_in, no_way_out   units that no surviving weight enters, or leaves
+# and of the network: effective_density, the share of all weights that survive on a path from an input to an
+# output; least_class_inputs, the fewest survivors of a class; dark_share, the first layer's survivors on
+# constant inputs; signal, logit_std and gradient_norm before training, as signal_stats has them
+
 def of_level(w0: dict, candidates: dict | None, trained: dict, masks: dict, at_start, data) -> dict:
     """A level's diagnostics; `at_start` is its masked network before training, on the device of `data`."""
     x, (first, *_, last) = data.x_train, masks

@@ -36,7 +36,7 @@ TICKS = [100, 50, 20, 10, 5, 2, 1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01]     # % of w
 FINE = [100, 80, 60, 50, 40, 30, 20]                                    # the same for a short range
 PICKED = (1, 0.21, 0.07, 0.02)                                          # densities that have a panel each
 PICTURES = {784: (1, 28, 28), 3072: (3, 32, 32)}                        # inputs: channels, rows, columns
-CURVES = {      # figure: its panels' quantity of a level, scale, whether zoomed to the upper end, label
+CURVE_FIGURES = {   # figure: its panels' quantity of a level, scale, whether zoomed to the top, label
     "accuracy": [(stats.final_test_acc, 100, False, "test accuracy at the level's end (%)"),
                  (stats.final_test_acc, 100, True, "the same, upper end (%)")],
     "early_stop": [(stats.early_step, 1, False, "step of the minimum validation loss")],
@@ -230,7 +230,7 @@ def example_images(group: Group) -> Figure | None:
     return finish(figure, group, f"The first eight training images of each class of {data}, by its number.")
 
 
-FIGURES = {**{name: functools.partial(curves, rows) for name, rows in CURVES.items()},
+FIGURES = {**{name: functools.partial(curves, rows) for name, rows in CURVE_FIGURES.items()},
            "learning": learning, "layers": density_by_layer, "inits": initial_weights, "inputs": inputs,
            "examples": example_images}
 TABLES = {"csv": stats.accuracy_csv, "md": stats.accuracy_markdown}

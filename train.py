@@ -64,9 +64,10 @@ def add_training_flags(parser: Parser) -> None:
     parser.add_choices("--init", {name: f"{row.about} ({row.reference})"
                                   for name, row in inits.INITS.items()})
     add("--seed", nargs="+", type=number(int, 0), default=[0], help="one or more; fixes draws and batches")
-    add("--preset", default="study", choices=PRESETS, help="epochs a level, rounds, evaluations: "
-        + ", ".join(f"{name} {row['epochs'] or 'the paper'}, {row['levels']}, {row['looks']}"
-                    for name, row in PRESETS.items()))
+    add("--preset", default="study", choices=PRESETS, help="how long a level and a run are, below")
+    parser.add_choices("--preset", {
+        name: f"epochs a level: {row['epochs'] or 'the iterations of the paper'}; rounds: {row['levels']}; "
+              f"evaluations an epoch: {row['looks']}" for name, row in PRESETS.items()})
     add("--data", choices=datasets.DATASETS, help="mnist for fc, cifar10 for conv nets; glyphs is a stand-in")
     budget.add_argument("--epochs", type=number(int, 1), help="epochs a level (preset's)")
     budget.add_argument("--steps", type=number(int, 1), help="iterations a level, instead of epochs")

@@ -81,11 +81,11 @@ def test_baselines_have_tables_alone_and_the_same_bytes_again(here):
     assert first == {path.name: path.read_bytes() for path in (here / "figures").iterdir()}
 
 
-@pytest.mark.parametrize("name", plot.CURVES)
+@pytest.mark.parametrize("name", plot.CURVE_FIGURES)
 def test_lines_are_the_plain_means_and_bands_go_from_the_lowest_to_the_highest_seed(tmp_path, name):
     runs = [fake(tmp_path, seed=seed, levels=4 - seed, diverge=[1] if seed == 0 else []) for seed in range(2)]
     figure = plot.FIGURES[name](group_of(tmp_path))
-    for axis, (quantity, scale, *_) in zip(figure.axes, plot.CURVES[name]):
+    for axis, (quantity, scale, *_) in zip(figure.axes, plot.CURVE_FIGURES[name]):
         line, = [line for line in axis.lines if line.get_label() == "xavier_normal"]
         marks = [line for line in axis.lines if line.get_marker() == "x"]
         dotted, = [line for line in axis.lines if line.get_linestyle() == ":"]
