@@ -46,6 +46,11 @@ def runs():
             run = made(init, seed, test, val, group=group, levels=levels, rates=rates)
             for level in run["levels"]:
                 level["train_loss"][1], level["val_loss"][1] = noise.uniform(0, 0.1, 2)
+                level["inputs"] = noise.integers(2, size=9).tolist()
+                level["diagnostics"] = {} if seed == 4 else {
+                    "layers": {"fc1": {"no_way_in": int(noise.integers(99)), "eps": noise.random()}},
+                    "least_class_inputs": int(noise.integers(2)), "effective_density": noise.random(),
+                    "dark_share": noise.random(), "logit_std": noise.random()}
             if group == HALVED or (init, seed) not in (("kaiming_uniform", 12), ("xavier_uniform", 3)):
                 found.append(run)
     return found
@@ -98,6 +103,8 @@ def of_the_studies():
         d = functools.partial(plain, STUDIES[name].group, four(contrast), seeds)
         mean, names = over(*part), {"study": name, "range": bounds}
         yield "contrasts", {**names, "contrast": contrast}, {"difference": d(mean)}
+        yield "contrasts", {**names, "contrast": "interaction"}, {
+            "difference": plain(STUDIES[name].group, dict(zip(STANDARD, (1, -1, -1, 1))), seeds, mean)}
         yield "endpoints", {**names, "accuracy_at": "early stop"}, {contrast: d(mean)}
         end = over(*part, lambda level: 100 * level["test_acc"][2])
         yield "endpoints", {**names, "accuracy_at": "level's end"}, {contrast: d(end)}
