@@ -16,8 +16,8 @@ LOOKS = 15
 
 
 def fake_level(net, scope, number, noise, stop=LOOKS):
-    """A level like LeNet's on MNIST, better at 13% than dense and falling below 5%; the global scope thins the
-    largest layer most; ends after `stop` evaluations, without a finite loss at the last."""
+    """A level like LeNet's on MNIST, better at 13% than dense and falling below 5%; the global scope thins
+    the largest layer most; ends after `stop` evaluations, without a finite loss at the last."""
     size = SIZES[net]
     kept = {k: round(n * (0.8 if k[:2] == "fc" else 0.9) ** number) for k, n in size.items()}
     if scope == "global":
@@ -73,7 +73,7 @@ def test_summary_equals_the_statistics_module():
 
 def test_matrix_of_runs_of_unequal_length():
     size = {"a": 7, "b": 3}
-    dense, half = ({"level": number, "kept": {"a": a, "b": 1}, "size": size} for number, a in enumerate((7, 4)))
+    dense, half = ({"level": k, "kept": {"a": a, "b": 1}, "size": size} for k, a in enumerate((7, 4)))
     runs = [{"levels": [dense | {"test_acc": [0.1, 0.5]}, half | {"test_acc": [0.6]}]},
             {"levels": [dense | {"test_acc": [0.7]}]}, {"levels": []}]
     densities, values = stats.matrix(runs, stats.final_test_acc)
@@ -93,7 +93,7 @@ def test_early_stop_equals_a_plain_loop(losses):
     assert stats.early_stop(record) == best
     step, acc = (math.nan, 0.5) if best is None else (10 * best + 10, [0.25, 0.5, *[math.nan] * 3][best])
     assert stats.early_step(record) == pytest.approx(step, nan_ok=True)
-    assert stats.early_test_acc(record) == pytest.approx(acc, nan_ok=True)  # the last of a level that diverged
+    assert stats.early_test_acc(record) == pytest.approx(acc, nan_ok=True)  # of one that diverged, the last
 
 
 def test_curve_of_evaluations_at_different_steps():

@@ -15,7 +15,7 @@ from runs import group_name
 from stats import STANDARD
 from study import FULL, HALF, HALVED, METHODS, PARTS, SPARSE, STUDIES, UPPER, VARIANTS, WHOLE
 
-from .made import FULL_RATES, HALF_RATES, made, record
+from .made import FULL_RATES, HALF_RATES, SIZES, made, record
 from .test_inference import plain_holm, plain_max_t, plain_sign_flip
 
 CUSTOM = ("shape_sign", "truncated_glorot", "shape_laplace", "shape_t4", "xavier_normal@4",
@@ -49,8 +49,8 @@ def runs():
                 level["inputs"] = noise.integers(2, size=9).tolist()
                 level["diagnostics"] = {} if seed == 4 else {
                     "layers": {"fc1": {"no_way_in": int(noise.integers(99)), "eps": noise.random()}},
-                    "least_class_inputs": int(noise.integers(2)), "effective_density": noise.random(),
-                    "dark_share": noise.random(), "logit_std": noise.random()}
+                    "least_class_inputs": int(noise.integers(2)), **dict(zip(
+                        ("effective_density", "dark_share", "logit_std"), noise.random(3)))}
             if group == HALVED or (init, seed) not in (("kaiming_uniform", 12), ("xavier_uniform", 3)):
                 found.append(run)
     return found
@@ -159,17 +159,53 @@ def of_the_exploration():
                         run["levels"][8])), ("change", lambda run: mean(run) - unpruned(run)))}
 
 
+def of_single_levels():
+    """(table, names, {key: values}) at single densities; seed 4 has no diagnostics."""
+    def fc1(key):
+        return lambda level: level["diagnostics"]["layers"]["fc1"][key]
+
+    def values(group, number, inits, seeds=range(4), **of):
+        return {key: [value for init in inits for value in plain(
+            group, {init: 1}, seeds, lambda run: quantity(run["levels"][number]))]
+            for key, quantity in of.items()}
+    for name, init in itertools.product((*study.AT_INITIALIZATION, "magnitude, layer by layer"), study.SHAPES):
+        yield "used", {"method": name, "scheme": init}, values(
+            METHODS[name], 7, [init], accuracy=accuracy, pixels=lambda level: sum(level["inputs"]),
+            units=lambda level: 300 - fc1("no_way_in")(level))
+    kinds = {"shape_sign": ["shape_sign"], "the others": [*STANDARD, "xavier_normal@0.5"]}    # the candidates
+    for (name, group), (kind, inits) in itertools.product(METHODS.items(), kinds.items()):
+        found = values(group, 9, inits, accuracy=accuracy, linked=lambda level: (
+            100 * level["diagnostics"]["effective_density"] / stats.density(level)),
+            least=lambda level: level["diagnostics"]["least_class_inputs"])
+        yield "paths", {"method": name, "schemes": kind, "starved": found.pop("least").count(0)}, found
+    for init, layer, (percent, number) in itertools.product(INITS, SIZES, ((6.3, 4), (1.6, 6), (0.21, 9))):
+        yield "shares", {"scheme": init}, values(METHODS["magnitude, global"], number, [init], EXPLORING, **{
+            f"{layer} at {percent}%": lambda level: 100 * level["kept"][layer] / level["size"][layer]})
+    dark, logit = (lambda level, key=key, scale=scale: scale * level["diagnostics"][key]
+                   for key, scale in (("dark_share", 100), ("logit_std", 1)))
+    for (variant, group), init, (what, number, quantity) in itertools.product(VARIANTS.items(), INITS, (
+            ("constant_inputs", 4, dark), ("eps", 4, fc1("eps")), ("logit_std", 9, logit))):
+        yield "state", {"quantity": what, "variant": variant, "scheme": init}, values(
+            group, number, [init], mean=quantity)
+    for (what, quantity), (bound, number) in itertools.product(
+            (("eps", fc1("eps")), ("constant_inputs", dark)), ((0.21, 7), (0.07, 12), (0.0021, 28))):
+        yield "survival", {"study": "mnist", "quantity": what, "density": bound}, {
+            init: values(FULL, number, [init], CONFIRMING, mean=quantity)["mean"] for init in STANDARD}
+
+
 @functools.cache
 def records_of(table):
     return tables.TABLES[table].records(stats.groups(runs()))
 
 
-@pytest.mark.parametrize("cases", [of_the_studies, of_the_exploration])
-def test_differences_equal_plain_loops(cases):
+@pytest.mark.parametrize("cases, statistic", [
+    (of_the_studies, inference.estimate), (of_the_exploration, inference.estimate),
+    (of_single_levels, inference.spread)])
+def test_differences_and_means_equal_plain_loops(cases, statistic):
     for table, names, expected in cases():
         row = record(records_of(table), **names)
         for key, d in expected.items():
-            assert len(d) > 1 and row[key] == pytest.approx(inference.estimate(np.array(d))), (table, names)
+            assert len(d) > 1 and row[key] == pytest.approx(statistic(np.array(d))), (table, names)
 
 
 def test_spreads_and_scores_equal_plain_loops():
