@@ -17,7 +17,7 @@ from stats import STANDARD
 from study import METHODS, SPARSE, UPPER
 
 from .conftest import ROOT
-from .made import HALVES, final, influencing, made, standards
+from .made import HALVES, final, influencing, made, of_seeds, standards
 
 DRAWN = sorted(set(figures.FIGURES) - {"diagram", "examples"})
 
@@ -39,29 +39,22 @@ def shapes_of(name, first=0, fall=1.0):
 
 
 @pytest.mark.parametrize("name", DRAWN)
-def test_nothing_is_drawn_of_nothing(name):
-    assert not figures.FIGURES[name]({})
-
-
-def test_custom_schemes_alone_and_short_runs_stop_no_figure():
+def test_nothing_is_drawn_of_nothing_custom_schemes_alone_and_short_runs(name):
     runs = [made(init, seed, 90.0 + seed) for init in ("shape_sign", "truncated_glorot") for seed in (10, 11)]
     runs += [made(init, seed, 90.0, **{**HALVES, "levels": 3})
              for init in ("xavier_normal", "xavier_normal@2") for seed in (0, 1)]
-    for name in DRAWN:
-        assert not figures.FIGURES[name](stats.groups(runs)), name
+    assert not figures.FIGURES[name]({}) and not figures.FIGURES[name](stats.groups(runs))
 
 
 def test_the_tradeoff_has_the_plain_means_of_fresh_seeds():
     runs = standards(4)
     for axis in figures.tradeoff(stats.groups(runs)).axes:
-        for line, init in zip(axis.lines, STANDARD):
-            fresh = [run for run in runs if run["config"]["init"] == init and run["config"]["seed"] >= 10]
+        for line, (init, fresh) in zip(axis.lines, of_seeds(runs).items()):
             assert len(fresh) == 4 and line.get_label() == init
-            for level in (0, 13, 28):
-                own = [100 * run["levels"][level]["test_acc"][1] for run in fresh]
-                assert line.get_ydata()[level] == pytest.approx(statistics.mean(own))
-                there = 100 * stats.density(fresh[0]["levels"][level])
-                assert line.get_xdata()[level] == pytest.approx(there)
+            for level, place in ((fresh[0]["levels"][number], number) for number in (0, 13, 28)):
+                own = [100 * run["levels"][place]["test_acc"][1] for run in fresh]
+                assert line.get_xydata()[place] == pytest.approx(
+                    (100 * stats.density(level), statistics.mean(own)))
 
 
 def test_a_band_is_the_t_interval():
@@ -82,19 +75,25 @@ def same_as_in_the_table(axis, records):
         assert (*mean, *ends) == pytest.approx(row["difference"][:3]) and len(seeds) == row["n"]
 
 
-def test_differences_are_drawn_within_seeds_and_contrasts_as_in_their_table():
-    runs = standards(12)
+CUSTOMS = {"xavier_normal@0.5": 0.4, "orthogonal": 0.1}
+
+
+@pytest.mark.parametrize("draw, table, runs, inits, base", [
+    (figures.differences, tables.contrasts, standards(8), STANDARD[1:], "xavier_normal"),
+    (figures.customs, tables.confirmed, final(CUSTOMS, "xavier_uniform"), list(CUSTOMS), "xavier_uniform")])
+def test_differences_are_drawn_within_seeds_and_their_means_as_in_their_table(draw, table, runs, inits, base):
     found = stats.groups(runs)
-    above, below = figures.differences(found).axes
+    above, below = draw(found).axes
     values = {(run["config"]["init"], run["config"]["seed"]): 100 * run["levels"][0]["test_acc"][1]
               for run in runs}
-    for container, init in zip(above.containers, STANDARD[1:]):
-        gaps = [values[init, seed] - values["xavier_normal", seed] for seed in range(10, 22)]
-        assert container.lines[0].get_ydata() == pytest.approx([statistics.mean(gaps)] * 29)
-    assert [label.get_text().replace("\n", " ") for label in below.get_yticklabels()][::-1] == [
-        f"{what}, {bounds}" for bounds in ("100 to 1.2%", "1.2 to 0.21%")
-        for what in ("scale", "shape", "interaction")]
-    same_as_in_the_table(below, tables.contrasts(found))
+    for container, init in zip(above.containers, inits, strict=True):
+        gaps = [values[init, seed] - values[base, seed] for seed in range(10, 18)]
+        assert container.get_label() == init
+        assert container.lines[0].get_ydata()[0] == pytest.approx(statistics.mean(gaps))
+    same_as_in_the_table(below, sorted(table(found), key=lambda row: -row["range"][0]))
+    labels = [label.get_text().replace("\n", " ").split(", ")[-1] for label in below.get_yticklabels()]
+    assert labels == ["1.2 to 0.21%"] * (len(labels) // 2) + ["100 to 1.2%"] * (len(labels) // 2)
+    assert not draw(stats.groups([run for run in runs if run["config"]["seed"] < 10]))
 
 
 def test_a_study_of_one_seed_has_no_differences():
@@ -102,21 +101,6 @@ def test_a_study_of_one_seed_has_no_differences():
     found = stats.groups(standards(2) + one)
     assert len(figures.differences(found).axes) == 2 and len(figures.tradeoff(found).axes) == 4
     assert not figures.differences(stats.groups(one))
-
-
-def test_customs_are_drawn_within_seeds_and_their_means_as_in_their_table():
-    customs = {"xavier_normal@0.5": 0.4, "orthogonal": 0.1}
-    runs = final(customs, "xavier_uniform")
-    found = stats.groups(runs)
-    above, below = figures.customs(found).axes
-    values = {(run["config"]["init"], run["config"]["seed"]): 100 * run["levels"][0]["test_acc"][1]
-              for run in runs}
-    for container, init in zip(above.containers, customs, strict=True):
-        gaps = [values[init, seed] - values["xavier_uniform", seed] for seed in range(10, 18)]
-        assert container.get_label() == init
-        assert container.lines[0].get_ydata()[0] == pytest.approx(statistics.mean(gaps))
-    same_as_in_the_table(below, sorted(tables.confirmed(found), key=lambda row: -row["range"][0]))
-    assert not figures.customs(stats.groups([run for run in runs if run["config"]["seed"] < 10]))
 
 
 def test_heat_and_methods_have_the_plain_means_of_the_exploring_seeds():
@@ -217,10 +201,8 @@ def test_the_examples_are_images_of_their_class(tmp_path, capsys):
         np.savez(tmp_path / f"{name}.npz", x_train=images, y_train=labels)
     for axis, side in zip(figures.examples({}, tmp_path).axes, (4, 4, 6), strict=True):
         sheet = axis.images[0].get_array()
-        assert sheet.shape[:2] == (10 * side, 8 * side)
-        for kind, place in itertools.product(range(10), range(8)):
-            tile = sheet[kind * side:(kind + 1) * side, place * side:(place + 1) * side]
-            assert (tile == 10 * kind + place).all()
+        tiles = np.add.outer(10 * np.arange(10), np.arange(8)).repeat(side, 0).repeat(side, 1)
+        assert sheet.shape[:2] == tiles.shape and (sheet.T == tiles.T).all()
 
 
 def test_a_place_that_takes_no_figures_is_named(tmp_path, monkeypatch):
