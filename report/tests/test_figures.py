@@ -103,42 +103,30 @@ def test_a_study_of_one_seed_has_no_differences():
     assert not figures.differences(stats.groups(one))
 
 
-def test_heat_and_methods_have_the_plain_means_of_the_exploring_seeds():
+def test_means_and_differences_by_method_are_the_plain_ones_of_the_exploring_seeds():
     made_by = {name: shapes_of(name, fall=fall) for name, fall in (
         ("magnitude, layer by layer", 3), ("movement", 1), ("SNIP, global", 2))}
     late = shapes_of("movement", first=10, fall=7)[0]
     found = stats.groups([run for runs, _ in made_by.values() for run in runs] + late)
-    axis = figures.heat(found).axes[0]
-    cells = iter(axis.texts)
-    assert [label.get_text() for label in axis.get_yticklabels()] == list(made_by)
+    means = [{init: statistics.mean(row) for init, row in values.items()} for _, values in made_by.values()]
     inits = [*STANDARD, *study.candidates(found)[0]]
-    assert len(inits) == 6 == len(axis.get_xticklabels())
-    for _, values in made_by.values():
-        means = [statistics.mean(values[init]) for init in inits]
-        for mean in means:
-            assert next(cells).get_text() == f"{mean:.2f}\n{mean - statistics.mean(means[:4]):+.2f}"
-    assert next(cells, None) is None
-    for axis, (name, (_, values)) in zip(figures.methods(found).axes, made_by.items(), strict=True):
+    heat = figures.heat(found).axes[0]
+    assert [label.get_text() for label in heat.get_yticklabels()] == list(made_by)
+    assert len(inits) == 6 == len(heat.get_xticklabels())
+    assert [cell.get_text() for cell in heat.texts] == [
+        f"{own[init]:.2f}\n{own[init] - statistics.mean(own[each] for each in STANDARD):+.2f}"
+        for own in means for init in inits]
+    for axis, name, own in zip(figures.methods(found).axes, made_by, means, strict=True):
         assert axis.get_title() == f"{name}, n = 5"
         for line, init in zip(axis.lines, inits, strict=True):
-            assert line.get_ydata() == pytest.approx([statistics.mean(values[init])] * 10)
-
-
-def test_doses_and_shapes_have_the_plain_means_and_differences():
-    made_by = {name: shapes_of(name, fall=fall) for name, fall in (("magnitude, layer by layer", 1),
-                                                                  ("movement", 2))}
-    found = stats.groups([run for runs, _ in made_by.values() for run in runs])
+            assert line.get_ydata() == pytest.approx([own[init]] * 10)
     gain, kurtosis = figures.doses(found).axes[:2]
-    for way, (_, values) in enumerate(made_by.values()):
-        means = {init: statistics.mean(row) for init, row in values.items()}
-        doses = gain.containers[way].lines[0].get_ydata()
-        assert doses == pytest.approx([means[f"xavier_normal{end}"] for end in ("@0.5", "", "@2")])
-        tails = kurtosis.containers[way].lines[0].get_ydata()
-        assert tails == pytest.approx([means[init] for init in study.SHAPES])
-    for line, (_, values) in zip(figures.shapes(found).axes[0].containers, made_by.values(), strict=True):
-        gaps = [statistics.mean(values[init]) - statistics.mean(values["xavier_normal"])
-                for init in study.SHAPES]
-        assert line.lines[0].get_ydata() == pytest.approx(gaps)
+    for way, own in enumerate(means[:2]):
+        doses, tails, gaps = (axis.containers[way].lines[0].get_ydata()
+                              for axis in (gain, kurtosis, figures.shapes(found).axes[0]))
+        assert doses == pytest.approx([own[f"xavier_normal{end}"] for end in ("@0.5", "", "@2")])
+        assert tails == pytest.approx([own[init] for init in study.SHAPES])
+        assert gaps == pytest.approx([own[init] - own["xavier_normal"] for init in study.SHAPES])
 
 
 def test_doses_are_means_over_the_schemes_of_a_dose_by_seed():
