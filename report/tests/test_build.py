@@ -93,6 +93,7 @@ def test_a_template_names_what_is_not_there(tmp_path, monkeypatch):
     fill, none = build.filler(stats.groups(standards(8)), tmp_path), "(not run yet)"
     for source, found in {
             'contrasts("mnist", "distribution", "100 to 1.2%") | holm': "] points (Holm p 0.047)",
+            'contrasts("mnist", "distribution", "1.2 to 0.21%").difference | points': "] points (n = 8)",
             'contrasts("mnist", "distribution", "9 to 1%").difference | points': none,
             'seeds("mnist").n': "8",
             'gaps("movement", "shape_t4", "50 to 0.21%")': none,

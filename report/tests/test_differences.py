@@ -262,7 +262,9 @@ def test_the_candidates_test_equals_a_plain_loop_over_joint_flips_of_seeds_that_
         assert row["p"] == pytest.approx(p) and row["against"] == standard
 
 
-def test_a_record_has_names_of_its_own():
+def test_a_record_has_names_of_its_own_and_none_of_a_method_of_dict():
+    """A template writes record.name, which would give the method."""
     for name, table in tables.TABLES.items():
         found = [tuple(row[key] for key in table.names) for row in records_of(name)]
         assert not table.names or len(set(found)) == len(found), name
+        assert not {*table.columns, *table.names} & set(dir(dict)), name

@@ -78,10 +78,13 @@ def same_as_in_the_table(axis, records):
 CUSTOMS = {"xavier_normal@0.5": 0.4, "orthogonal": 0.1}
 
 
-@pytest.mark.parametrize("draw, table, runs, inits, base", [
-    (figures.differences, tables.contrasts, standards(8), STANDARD[1:], "xavier_normal"),
-    (figures.customs, tables.confirmed, final(CUSTOMS, "xavier_uniform"), list(CUSTOMS), "xavier_uniform")])
-def test_differences_are_drawn_within_seeds_and_their_means_as_in_their_table(draw, table, runs, inits, base):
+@pytest.mark.parametrize("draw, table, runs, inits, base, labels", [
+    (figures.differences, tables.contrasts, standards(8), STANDARD[1:], "xavier_normal",
+     ("scale", "shape", "interaction")),
+    (figures.customs, tables.confirmed, final(CUSTOMS, "xavier_uniform"), list(CUSTOMS), "xavier_uniform",
+     list(CUSTOMS))])
+def test_differences_are_drawn_within_seeds_and_their_means_as_in_their_table(draw, table, runs, inits, base,
+                                                                             labels):
     found = stats.groups(runs)
     above, below = draw(found).axes
     values = {(run["config"]["init"], run["config"]["seed"]): 100 * run["levels"][0]["test_acc"][1]
@@ -91,16 +94,11 @@ def test_differences_are_drawn_within_seeds_and_their_means_as_in_their_table(dr
         assert container.get_label() == init
         assert container.lines[0].get_ydata()[0] == pytest.approx(statistics.mean(gaps))
     same_as_in_the_table(below, sorted(table(found), key=lambda row: -row["range"][0]))
-    labels = [label.get_text().replace("\n", " ").split(", ")[-1] for label in below.get_yticklabels()]
-    assert labels == ["1.2 to 0.21%"] * (len(labels) // 2) + ["100 to 1.2%"] * (len(labels) // 2)
-    assert not draw(stats.groups([run for run in runs if run["config"]["seed"] < 10]))
-
-
-def test_a_study_of_one_seed_has_no_differences():
-    one = standards(1, **{**HALVES, "group": study.STUDIES["fashion"].group})
-    found = stats.groups(standards(2) + one)
-    assert len(figures.differences(found).axes) == 2 and len(figures.tradeoff(found).axes) == 4
-    assert not figures.differences(stats.groups(one))
+    assert [label.get_text().replace("\n", " ") for label in below.get_yticklabels()][::-1] == [
+        f"{what}, {bounds}" for bounds in ("100 to 1.2%", "1.2 to 0.21%") for what in labels]
+    one = standards(1, **{**HALVES, "group": study.STUDIES["fashion"].group})     # a study of one seed
+    assert not draw(stats.groups(one + [run for run in runs if run["config"]["seed"] < 10]))
+    assert len(draw(stats.groups(one + runs)).axes) == 2
 
 
 def test_means_and_differences_by_method_are_the_plain_ones_of_the_exploring_seeds():

@@ -236,23 +236,6 @@ def test_numbers_are_printed_by_their_kind():
         "100 to 1.2%", "100 to 3%", "100 to 3.6%", "50 to 30%"]     # the protocol's 1.2% is not 1%
 
 
-def test_a_record_is_asked_for_by_its_names():
-    shown, records = tables.TABLES["contrasts"], tables.contrasts(groups(standards(8)))
-    find = formatting.finder(shown, records, "missing")
-    assert find("mnist", "distribution", "1.2 to 0.21%") is records[4]
-    assert find("mnist", "distribution", "2 to 1%") == "missing"
-    with pytest.raises(TypeError, match="study, contrast, range"):
-        find("mnist", "distribution")
-    assert formatting.phrase("holm", records[4]).endswith("] points (Holm p 0.047)")
-    assert formatting.phrase("points", records[4]["difference"]).endswith("] points (n = 8)")
-
-
-def test_no_name_of_a_record_is_a_method_of_dict():
-    """A template writes record.name, which would give the method."""
-    for function in tables.TABLES.values():
-        assert not {*function.columns, *function.names} & set(dir(dict))
-
-
 # all tables of little or nothing
 
 GROUPS = [*(each.group for each in STUDIES.values()), f"{FULL}-reinit",
