@@ -15,7 +15,7 @@ from runs import group_name
 from stats import STANDARD
 from study import FULL, HALF, HALVED, METHODS, PARTS, SPARSE, STUDIES, UPPER, VARIANTS, WHOLE
 
-from .made import FULL_RATES, HALF_RATES, made, record
+from .made import FULL_RATES, HALF_RATES, SIZES, made, record
 from .test_inference import plain_holm, plain_max_t, plain_sign_flip
 
 CUSTOM = ("shape_sign", "truncated_glorot", "shape_laplace", "shape_t4", "xavier_normal@4",
@@ -46,6 +46,11 @@ def runs():
             run = made(init, seed, test, val, group=group, levels=levels, rates=rates)
             for level in run["levels"]:
                 level["train_loss"][1], level["val_loss"][1] = noise.uniform(0, 0.1, 2)
+                level["inputs"] = noise.integers(2, size=9).tolist()
+                level["diagnostics"] = {} if seed == 4 else {
+                    "layers": {"fc1": {"no_way_in": int(noise.integers(99)), "eps": noise.random()}},
+                    "least_class_inputs": int(noise.integers(2)), **dict(zip(
+                        ("effective_density", "dark_share", "logit_std"), noise.random(3)))}
             if group == HALVED or (init, seed) not in (("kaiming_uniform", 12), ("xavier_uniform", 3)):
                 found.append(run)
     return found
@@ -78,11 +83,14 @@ def by_group():
     return found
 
 
+def across(weights, seeds, value):
+    """Weighted sums of a run's value within each seed that all of {(group, scheme): weight} have."""
+    return [sum(weight * value(by_group()[group][init, seed]) for (group, init), weight in weights.items())
+            for seed in seeds if all((init, seed) in by_group()[group] for group, init in weights)]
+
+
 def plain(group, weights, seeds, value):
-    """Weighted sums of a run's value within each seed that all schemes of {scheme: weight} have."""
-    there = by_group()[group]
-    return [sum(weight * value(there[init, seed]) for init, weight in weights.items()) for seed in seeds
-            if all((init, seed) in there for init in weights)]
+    return across({(group, init): weight for init, weight in weights.items()}, seeds, value)
 
 
 def four(contrast):
@@ -98,6 +106,8 @@ def of_the_studies():
         d = functools.partial(plain, STUDIES[name].group, four(contrast), seeds)
         mean, names = over(*part), {"study": name, "range": bounds}
         yield "contrasts", {**names, "contrast": contrast}, {"difference": d(mean)}
+        yield "contrasts", {**names, "contrast": "interaction"}, {
+            "difference": plain(STUDIES[name].group, dict(zip(STANDARD, (1, -1, -1, 1))), seeds, mean)}
         yield "endpoints", {**names, "accuracy_at": "early stop"}, {contrast: d(mean)}
         end = over(*part, lambda level: 100 * level["test_acc"][2])
         yield "endpoints", {**names, "accuracy_at": "level's end"}, {contrast: d(end)}
@@ -136,7 +146,19 @@ def of_the_exploration():
     for (name, group), bounds in itertools.product(VARIANTS.items(), (UPPER, SPARSE)):
         mean = over(*HALF_PARTS[bounds])
         yield "why", {"variant": name, "range": bounds}, {
-            key: plain(group, four(key), EXPLORING, mean) for key in FACTORS}
+            key: plain(group, four(key), EXPLORING, mean) for key in FACTORS} | ({} if group == HALVED else {
+                "change": across({(way, init): 0.25 if way == group else -0.25 for init in STANDARD
+                                  for way in (group, HALVED)}, EXPLORING, mean)})
+    for (name, other), (bounds, mean) in itertools.product(study.SWAPS, (
+            (UPPER, over(0, 6)), (SPARSE, over(6, 9)))):
+        a, b, ab, ba = ((METHODS[name], "xavier_normal"), (METHODS[name], other),
+                        (swapped("xavier_normal", name), other), (swapped(other, name), "xavier_normal"))
+        gaps = {"masks_given_a": {ba: 1, a: -1}, "masks_given_b": {b: 1, ab: -1},      # ab: masks of a
+                "values_given_a": {ab: 1, a: -1}, "values_given_b": {b: 1, ba: -1},
+                "masks_mean": {b: 0.5, ba: 0.5, a: -0.5, ab: -0.5},
+                "values_mean": {b: 0.5, ab: 0.5, a: -0.5, ba: -0.5}}
+        yield "swaps", {"method": name, "other": other, "range": bounds}, {
+            key: across(weights, EXPLORING, mean) for key, weights in gaps.items()}
     heavy = tables.heavy_tailed(stats.groups(runs()))
     for name, init in itertools.product(study.AT_INITIALIZATION, ("xavier_uniform", heavy)):
         yield "before", {"method": name, "contrast": f"{init} - xavier_normal"}, {
@@ -152,32 +174,64 @@ def of_the_exploration():
                         run["levels"][8])), ("change", lambda run: mean(run) - unpruned(run)))}
 
 
+def of_means():
+    """(table, names, {key: values}) of means, most at single densities; seed 4 has no diagnostics."""
+    def fc1(key):
+        return lambda level: level["diagnostics"]["layers"]["fc1"][key]
+
+    def values(group, number, inits, seeds=range(4), **of):
+        return {key: [value for init in inits for value in plain(
+            group, {init: 1}, seeds, lambda run: quantity(run["levels"][number]))]
+            for key, quantity in of.items()}
+    for name, init in itertools.product((*study.AT_INITIALIZATION, *list(METHODS)[:1]), study.SHAPES):
+        yield "used", {"method": name, "scheme": init}, values(
+            METHODS[name], 7, [init], accuracy=accuracy, pixels=lambda level: sum(level["inputs"]),
+            units=lambda level: 300 - fc1("no_way_in")(level))
+    kinds = {"shape_sign": ["shape_sign"], "the others": [*STANDARD, "xavier_normal@0.5"]}    # the candidates
+    for (name, group), (kind, inits) in itertools.product(METHODS.items(), kinds.items()):
+        found = values(group, 9, inits, accuracy=accuracy, linked=lambda level: (
+            100 * level["diagnostics"]["effective_density"] / stats.density(level)),
+            least=lambda level: level["diagnostics"]["least_class_inputs"])
+        yield "paths", {"method": name, "schemes": kind, "starved": found.pop("least").count(0)}, found
+    for init, layer, (percent, number) in itertools.product(INITS, SIZES, ((6.3, 4), (1.6, 6), (0.21, 9))):
+        yield "shares", {"scheme": init}, values(METHODS["magnitude, global"], number, [init], EXPLORING, **{
+            f"{layer} at {percent}%": lambda level: 100 * level["kept"][layer] / level["size"][layer]})
+    dark, logit = (lambda level, key=key, scale=scale: scale * level["diagnostics"][key]
+                   for key, scale in (("dark_share", 100), ("logit_std", 1)))
+    for (variant, group), init, (what, number, quantity) in itertools.product(VARIANTS.items(), INITS, (
+            ("constant_inputs", 4, dark), ("eps", 4, fc1("eps")), ("logit_std", 9, logit))):
+        yield "state", {"quantity": what, "variant": variant, "scheme": init}, values(
+            group, number, [init], mean=quantity)
+    for (what, quantity), (bound, number) in itertools.product(
+            (("eps", fc1("eps")), ("constant_inputs", dark)), ((0.21, 7), (0.07, 12), (0.0021, 28))):
+        yield "survival", {"study": "mnist", "quantity": what, "density": bound}, {
+            init: values(FULL, number, [init], CONFIRMING, mean=quantity)["mean"] for init in STANDARD}
+    for bounds, part in FULL_PARTS.items():
+        names = {"study": "mnist", "range": bounds, "accuracy_at": "early stop", "n": [6, 6, 6, 5]}
+        yield "endpoints", names, {
+            init: plain(FULL, {init: 1}, CONFIRMING, over(*part)) for init in STANDARD}
+
+
 @functools.cache
 def records_of(table):
     return tables.TABLES[table].records(stats.groups(runs()))
 
 
-@pytest.mark.parametrize("cases", [of_the_studies, of_the_exploration])
-def test_differences_equal_plain_loops(cases):
+@pytest.mark.parametrize("cases, statistic", [
+    (of_the_studies, inference.estimate), (of_the_exploration, inference.estimate),
+    (of_means, inference.spread)])
+def test_differences_and_means_equal_plain_loops(cases, statistic):
     for table, names, expected in cases():
         row = record(records_of(table), **names)
         for key, d in expected.items():
-            assert len(d) > 1 and row[key] == pytest.approx(inference.estimate(np.array(d))), (table, names)
+            assert len(d) > 1 and row[key] == pytest.approx(statistic(np.array(d))), (table, names)
 
 
-def test_spreads_and_scores_equal_plain_loops():
-    for bounds, part in FULL_PARTS.items():
-        row = record(records_of("endpoints"), study="mnist", range=bounds, accuracy_at="early stop")
-        for init in STANDARD:
-            values = plain(FULL, {init: 1}, CONFIRMING, over(*part))
-            assert row[init] == pytest.approx((statistics.mean(values), statistics.stdev(values),
-                                               len(values)))
-        assert row["n"] == [6, 6, 6, 5]
+def test_the_screen_is_in_the_order_of_its_scores():
     score = over(0, 9, lambda level: 100 * level["val_acc"][1])
     scores = {init: statistics.mean(plain(HALVED, {init: 1}, EXPLORING, score)) for init in INITS}
+    assert {row["scheme"]: pytest.approx(row["score"].mean) for row in records_of("screen")} == scores
     assert [row["scheme"] for row in records_of("screen")] == sorted(scores, key=lambda init: -scores[init])
-    assert [row["score"].mean for row in records_of("screen")] == pytest.approx(
-        sorted(scores.values(), reverse=True))
 
 
 @pytest.mark.parametrize("table, family", [("contrasts", ["study"]), ("pairs", ["study", "range"]),
@@ -190,45 +244,10 @@ def test_p_and_holm_are_those_of_plain_flips_in_the_protocols_families(table, fa
         raw = [plain_sign_flip(row["differences"].round(9).tolist()) for row in rows]
         assert [row["p"] for row in rows] == raw and [row["holm"] for row in rows] == pytest.approx(
             plain_holm(raw))
-        for row in rows:
-            if table in ("contrasts", "pairs"):
-                margin = STUDIES[row["study"]].margin
-                assert row["margin"] == margin and row["equivalence"] == inference.equivalence(
-                    row["differences"], margin)
-
-
-def test_the_change_of_the_mean_is_within_seeds_that_all_eight_have():
-    for row in records_of("why"):
-        there, part = by_group(), HALF_PARTS[row["range"]]
-        seeds = [seed for seed in EXPLORING if all((init, seed) in there[group] for init in STANDARD
-                                                   for group in (HALVED, VARIANTS[row["variant"]]))]
-        d = [statistics.mean(over(*part)(there[VARIANTS[row["variant"]]][init, seed])
-                             - over(*part)(there[HALVED][init, seed]) for init in STANDARD) for seed in seeds]
-        if VARIANTS[row["variant"]] == HALVED:
-            assert row["change"] == 0
-        else:
-            assert row["change"] == pytest.approx(inference.estimate(np.array(d)))
-
-
-def test_swaps_put_masks_and_values_where_they_belong():
-    for row in records_of("swaps"):
-        method, other, own = row["method"], row["other"], METHODS[row["method"]]
-        where = {("A", "A"): (own, "xavier_normal"), ("B", "B"): (own, other),
-                 ("A", "B"): (swapped("xavier_normal", method), other),     # masks, values
-                 ("B", "A"): (swapped(other, method), "xavier_normal")}
-        value = {pair: {seed: over(*HALF_PARTS[row["range"]])(by_group()[group][init, seed])
-                        for seed in EXPLORING if (init, seed) in by_group()[group]}
-                 for pair, (group, init) in where.items()}
-
-        def gap(one, two):
-            return {seed: value[one][seed] - value[two][seed] for seed in value[one] if seed in value[two]}
-        masks = [gap(("B", values), ("A", values)) for values in "AB"]
-        values = [gap((masks_, "B"), (masks_, "A")) for masks_ in "AB"]
-        for what, (first, second) in (("masks", masks), ("values", values)):
-            both = [(first[seed] + second[seed]) / 2 for seed in first if seed in second]
-            for key, d in (("given_a", [*first.values()]), ("given_b", [*second.values()]), ("mean", both)):
-                assert row[f"{what}_{key}"] == pytest.approx(inference.estimate(np.array(d))), (row, what)
-    assert len(records_of("swaps")) == 2 * len(study.SWAPS)
+        for row in rows if table in ("contrasts", "pairs") else ():
+            margin = STUDIES[row["study"]].margin
+            assert (row["margin"], row["equivalence"]) == (
+                margin, inference.equivalence(row["differences"], margin))
 
 
 def test_the_candidates_test_equals_a_plain_loop_over_joint_flips_of_seeds_that_all_have():
@@ -243,7 +262,9 @@ def test_the_candidates_test_equals_a_plain_loop_over_joint_flips_of_seeds_that_
         assert row["p"] == pytest.approx(p) and row["against"] == standard
 
 
-def test_a_record_has_names_of_its_own():
+def test_a_record_has_names_of_its_own_and_none_of_a_method_of_dict():
+    """A template writes record.name, which would give the method."""
     for name, table in tables.TABLES.items():
         found = [tuple(row[key] for key in table.names) for row in records_of(name)]
         assert not table.names or len(set(found)) == len(found), name
+        assert not {*table.columns, *table.names} & set(dir(dict)), name

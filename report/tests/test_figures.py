@@ -17,7 +17,7 @@ from stats import STANDARD
 from study import METHODS, SPARSE, UPPER
 
 from .conftest import ROOT
-from .made import HALVES, final, influencing, made, standards
+from .made import HALVES, final, influencing, made, of_seeds, standards
 
 DRAWN = sorted(set(figures.FIGURES) - {"diagram", "examples"})
 
@@ -39,29 +39,22 @@ def shapes_of(name, first=0, fall=1.0):
 
 
 @pytest.mark.parametrize("name", DRAWN)
-def test_nothing_is_drawn_of_nothing(name):
-    assert not figures.FIGURES[name]({})
-
-
-def test_custom_schemes_alone_and_short_runs_stop_no_figure():
+def test_nothing_is_drawn_of_nothing_custom_schemes_alone_and_short_runs(name):
     runs = [made(init, seed, 90.0 + seed) for init in ("shape_sign", "truncated_glorot") for seed in (10, 11)]
     runs += [made(init, seed, 90.0, **{**HALVES, "levels": 3})
              for init in ("xavier_normal", "xavier_normal@2") for seed in (0, 1)]
-    for name in DRAWN:
-        assert not figures.FIGURES[name](stats.groups(runs)), name
+    assert not figures.FIGURES[name]({}) and not figures.FIGURES[name](stats.groups(runs))
 
 
 def test_the_tradeoff_has_the_plain_means_of_fresh_seeds():
     runs = standards(4)
     for axis in figures.tradeoff(stats.groups(runs)).axes:
-        for line, init in zip(axis.lines, STANDARD):
-            fresh = [run for run in runs if run["config"]["init"] == init and run["config"]["seed"] >= 10]
+        for line, (init, fresh) in zip(axis.lines, of_seeds(runs).items()):
             assert len(fresh) == 4 and line.get_label() == init
-            for level in (0, 13, 28):
-                own = [100 * run["levels"][level]["test_acc"][1] for run in fresh]
-                assert line.get_ydata()[level] == pytest.approx(statistics.mean(own))
-                there = 100 * stats.density(fresh[0]["levels"][level])
-                assert line.get_xdata()[level] == pytest.approx(there)
+            for level, place in ((fresh[0]["levels"][number], number) for number in (0, 13, 28)):
+                own = [100 * run["levels"][place]["test_acc"][1] for run in fresh]
+                assert line.get_xydata()[place] == pytest.approx(
+                    (100 * stats.density(level), statistics.mean(own)))
 
 
 def test_a_band_is_the_t_interval():
@@ -82,79 +75,56 @@ def same_as_in_the_table(axis, records):
         assert (*mean, *ends) == pytest.approx(row["difference"][:3]) and len(seeds) == row["n"]
 
 
-def test_differences_are_drawn_within_seeds_and_contrasts_as_in_their_table():
-    runs = standards(12)
+CUSTOMS = {"xavier_normal@0.5": 0.4, "orthogonal": 0.1}
+
+
+@pytest.mark.parametrize("draw, table, runs, inits, base, labels", [
+    (figures.differences, tables.contrasts, standards(8), STANDARD[1:], "xavier_normal",
+     ("scale", "shape", "interaction")),
+    (figures.customs, tables.confirmed, final(CUSTOMS, "xavier_uniform"), list(CUSTOMS), "xavier_uniform",
+     list(CUSTOMS))])
+def test_differences_are_drawn_within_seeds_and_their_means_as_in_their_table(draw, table, runs, inits, base,
+                                                                             labels):
     found = stats.groups(runs)
-    above, below = figures.differences(found).axes
+    above, below = draw(found).axes
     values = {(run["config"]["init"], run["config"]["seed"]): 100 * run["levels"][0]["test_acc"][1]
               for run in runs}
-    for container, init in zip(above.containers, STANDARD[1:]):
-        gaps = [values[init, seed] - values["xavier_normal", seed] for seed in range(10, 22)]
-        assert container.lines[0].get_ydata() == pytest.approx([statistics.mean(gaps)] * 29)
-    assert [label.get_text().replace("\n", " ") for label in below.get_yticklabels()][::-1] == [
-        f"{what}, {bounds}" for bounds in ("100 to 1.2%", "1.2 to 0.21%")
-        for what in ("scale", "shape", "interaction")]
-    same_as_in_the_table(below, tables.contrasts(found))
-
-
-def test_a_study_of_one_seed_has_no_differences():
-    one = standards(1, **{**HALVES, "group": study.STUDIES["fashion"].group})
-    found = stats.groups(standards(2) + one)
-    assert len(figures.differences(found).axes) == 2 and len(figures.tradeoff(found).axes) == 4
-    assert not figures.differences(stats.groups(one))
-
-
-def test_customs_are_drawn_within_seeds_and_their_means_as_in_their_table():
-    customs = {"xavier_normal@0.5": 0.4, "orthogonal": 0.1}
-    runs = final(customs, "xavier_uniform")
-    found = stats.groups(runs)
-    above, below = figures.customs(found).axes
-    values = {(run["config"]["init"], run["config"]["seed"]): 100 * run["levels"][0]["test_acc"][1]
-              for run in runs}
-    for container, init in zip(above.containers, customs, strict=True):
-        gaps = [values[init, seed] - values["xavier_uniform", seed] for seed in range(10, 18)]
+    for container, init in zip(above.containers, inits, strict=True):
+        gaps = [values[init, seed] - values[base, seed] for seed in range(10, 18)]
         assert container.get_label() == init
         assert container.lines[0].get_ydata()[0] == pytest.approx(statistics.mean(gaps))
-    same_as_in_the_table(below, sorted(tables.confirmed(found), key=lambda row: -row["range"][0]))
-    assert not figures.customs(stats.groups([run for run in runs if run["config"]["seed"] < 10]))
+    same_as_in_the_table(below, sorted(table(found), key=lambda row: -row["range"][0]))
+    assert [label.get_text().replace("\n", " ") for label in below.get_yticklabels()][::-1] == [
+        f"{what}, {bounds}" for bounds in ("100 to 1.2%", "1.2 to 0.21%") for what in labels]
+    one = standards(1, **{**HALVES, "group": study.STUDIES["fashion"].group})     # a study of one seed
+    assert not draw(stats.groups(one + [run for run in runs if run["config"]["seed"] < 10]))
+    assert len(draw(stats.groups(one + runs)).axes) == 2
 
 
-def test_heat_and_methods_have_the_plain_means_of_the_exploring_seeds():
+def test_means_and_differences_by_method_are_the_plain_ones_of_the_exploring_seeds():
     made_by = {name: shapes_of(name, fall=fall) for name, fall in (
         ("magnitude, layer by layer", 3), ("movement", 1), ("SNIP, global", 2))}
     late = shapes_of("movement", first=10, fall=7)[0]
     found = stats.groups([run for runs, _ in made_by.values() for run in runs] + late)
-    axis = figures.heat(found).axes[0]
-    cells = iter(axis.texts)
-    assert [label.get_text() for label in axis.get_yticklabels()] == list(made_by)
+    means = [{init: statistics.mean(row) for init, row in values.items()} for _, values in made_by.values()]
     inits = [*STANDARD, *study.candidates(found)[0]]
-    assert len(inits) == 6 == len(axis.get_xticklabels())
-    for _, values in made_by.values():
-        means = [statistics.mean(values[init]) for init in inits]
-        for mean in means:
-            assert next(cells).get_text() == f"{mean:.2f}\n{mean - statistics.mean(means[:4]):+.2f}"
-    assert next(cells, None) is None
-    for axis, (name, (_, values)) in zip(figures.methods(found).axes, made_by.items(), strict=True):
+    heat = figures.heat(found).axes[0]
+    assert [label.get_text() for label in heat.get_yticklabels()] == list(made_by)
+    assert len(inits) == 6 == len(heat.get_xticklabels())
+    assert [cell.get_text() for cell in heat.texts] == [
+        f"{own[init]:.2f}\n{own[init] - statistics.mean(own[each] for each in STANDARD):+.2f}"
+        for own in means for init in inits]
+    for axis, name, own in zip(figures.methods(found).axes, made_by, means, strict=True):
         assert axis.get_title() == f"{name}, n = 5"
         for line, init in zip(axis.lines, inits, strict=True):
-            assert line.get_ydata() == pytest.approx([statistics.mean(values[init])] * 10)
-
-
-def test_doses_and_shapes_have_the_plain_means_and_differences():
-    made_by = {name: shapes_of(name, fall=fall) for name, fall in (("magnitude, layer by layer", 1),
-                                                                  ("movement", 2))}
-    found = stats.groups([run for runs, _ in made_by.values() for run in runs])
+            assert line.get_ydata() == pytest.approx([own[init]] * 10)
     gain, kurtosis = figures.doses(found).axes[:2]
-    for way, (_, values) in enumerate(made_by.values()):
-        means = {init: statistics.mean(row) for init, row in values.items()}
-        doses = gain.containers[way].lines[0].get_ydata()
-        assert doses == pytest.approx([means[f"xavier_normal{end}"] for end in ("@0.5", "", "@2")])
-        tails = kurtosis.containers[way].lines[0].get_ydata()
-        assert tails == pytest.approx([means[init] for init in study.SHAPES])
-    for line, (_, values) in zip(figures.shapes(found).axes[0].containers, made_by.values(), strict=True):
-        gaps = [statistics.mean(values[init]) - statistics.mean(values["xavier_normal"])
-                for init in study.SHAPES]
-        assert line.lines[0].get_ydata() == pytest.approx(gaps)
+    for way, own in enumerate(means[:2]):
+        doses, tails, gaps = (axis.containers[way].lines[0].get_ydata()
+                              for axis in (gain, kurtosis, figures.shapes(found).axes[0]))
+        assert doses == pytest.approx([own[f"xavier_normal{end}"] for end in ("@0.5", "", "@2")])
+        assert tails == pytest.approx([own[init] for init in study.SHAPES])
+        assert gaps == pytest.approx([own[init] - own["xavier_normal"] for init in study.SHAPES])
 
 
 def test_doses_are_means_over_the_schemes_of_a_dose_by_seed():
@@ -217,10 +187,8 @@ def test_the_examples_are_images_of_their_class(tmp_path, capsys):
         np.savez(tmp_path / f"{name}.npz", x_train=images, y_train=labels)
     for axis, side in zip(figures.examples({}, tmp_path).axes, (4, 4, 6), strict=True):
         sheet = axis.images[0].get_array()
-        assert sheet.shape[:2] == (10 * side, 8 * side)
-        for kind, place in itertools.product(range(10), range(8)):
-            tile = sheet[kind * side:(kind + 1) * side, place * side:(place + 1) * side]
-            assert (tile == 10 * kind + place).all()
+        tiles = np.add.outer(10 * np.arange(10), np.arange(8)).repeat(side, 0).repeat(side, 1)
+        assert sheet.shape[:2] == tiles.shape and (sheet.T == tiles.T).all()
 
 
 def test_a_place_that_takes_no_figures_is_named(tmp_path, monkeypatch):

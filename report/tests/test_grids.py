@@ -109,12 +109,11 @@ def test_the_tables_ask_for_the_groups_of_the_grids_and_for_no_others(grids):
 
 
 def test_the_four_schemes_have_their_seeds_in_every_group(grids):
-    for each in STUDIES.values():
-        assert all(sum(seed >= 10 for seed in grids[0][each.group][init]) >= 3 for init in stats.STANDARD)
-    for group in (*study.METHODS.values(), *study.VARIANTS.values()):
-        assert all(grids[0][group][init] & set(study.EXPLORE) == set(range(5)) for init in stats.STANDARD)
-    for group in study.CONTROLS.values():
-        assert grids[0][group]["xavier_normal"] & set(study.EXPLORE) == set(range(5))
+    for asked, seeds, inits in (([each.group for each in STUDIES.values()], range(10, 13), stats.STANDARD),
+                                (study.METHODS.values(), range(5), stats.STANDARD),
+                                (study.VARIANTS.values(), range(5), stats.STANDARD),
+                                (study.CONTROLS.values(), range(5), ["xavier_normal"])):
+        assert all(grids[0][group][init] >= set(seeds) for group in asked for init in inits), asked
 
 
 def test_the_conv_grid_of_a_cpu_with_amx_is_read_too():
@@ -125,37 +124,32 @@ def test_the_conv_grid_of_a_cpu_with_amx_is_read_too():
 @pytest.mark.parametrize("name", STUDIES)
 def test_the_bounds_of_a_study_are_levels_of_its_runs(grids, name):
     found = planned(grids[1][STUDIES[name].group])
-    for bounds in STUDIES[name].ranges:
-        assert inference.mean_over_range(found, [5.0] * len(found), bounds) == pytest.approx(5.0), found
-
-
-def test_the_protocols_bounds_are_levels_20_and_28_of_fc(grids):
-    found = planned(grids[1][study.FULL])
-    assert [inference.level_near(found, bound) for bound in STUDIES["mnist"].bounds] == [0, 20, 28]
+    places = [inference.level_near(found, bound) for bound in STUDIES[name].bounds]
+    assert None not in places and (name != "mnist" or places == [0, 20, 28])    # by the protocol
 
 
 def test_of_all_grids_every_table_has_all_its_rows(grids, whole):
     """Rows as many as names, none with an empty number, where every run of the grids is there."""
     records = {name: table.records(whole) for name, table in tables.TABLES.items()}
     ranges = {name: len(each.ranges) for name, each in STUDIES.items()}
-    assert [row["study"] for row in records["endpoints"]] == [      # halving passes 7% by
-        name for name in ranges for _ in range(2 * (ranges[name] + (name != "fashion")))]
-    for table, count in (("contrasts", 3), ("pairs", 6), ("retained", 2)):
-        names = [name for name in ranges for _ in range(count * ranges[name])]
-        assert [row["study"] for row in records[table]] == names
-    assert {row["study"] for row in records["accuracies"]} == set(STUDIES)
-    assert {row["study"] for row in records["limits"]} == set(STUDIES)
-    assert {row["scheme"] for row in records["screen"]} == set(grids[0][study.HALVED])
-    assert [row["method"] for row in records["carried"]] == list(study.METHODS)
-    assert [(row["variant"], row["range"]) for row in records["why"]] == list(
-        itertools.product(study.VARIANTS, (study.UPPER, study.SPARSE)))
-    assert [((row["method"], row["other"]), row["range"]) for row in records["swaps"]] == list(
-        itertools.product(study.SWAPS, (study.UPPER, study.SPARSE)))
-    assert [(row["method"], row["range"]) for row in records["parts"]] == list(
-        itertools.product(study.METHODS, study.PARTS))
-    assert [row["control"] for row in records["controls"]] == list(study.CONTROLS)
-    assert [row["effect"] for row in records["zero_rare_inputs"]] == ["upper", "test"]
-    assert [row["method"] for row in records["before"]] == list(study.AT_INITIALIZATION)    # no heavy one yet
+    both, parts = (study.UPPER, study.SPARSE), study.PARTS
+    for table, key, wanted in (
+            ("endpoints", "study", [name for name in ranges     # halving passes 7% by
+                                    for _ in range(2 * (ranges[name] + (name != "fashion")))]),
+            *((table, "study", [name for name in ranges for _ in range(count * ranges[name])])
+              for table, count in (("contrasts", 3), ("pairs", 6), ("retained", 2))),
+            *((table, "study", STUDIES) for table in ("accuracies", "limits")),
+            ("screen", "scheme", grids[0][study.HALVED]), ("carried", "method", study.METHODS),
+            ("why", "variant range", itertools.product(study.VARIANTS, both)),
+            ("swaps", "method other range", ((*swap, bounds) for swap in study.SWAPS for bounds in both)),
+            ("parts", "method range", itertools.product(study.METHODS, parts)),
+            ("controls", "control", study.CONTROLS), ("zero_rare_inputs", "effect", ["upper", "test"]),
+            ("before", "method", study.AT_INITIALIZATION)):     # no heavy one yet
+        found = [tuple(row[each] for each in key.split()) for row in records[table]]
+        wanted = [each if isinstance(each, tuple) else (each,) for each in wanted]
+        if table in ("accuracies", "limits", "screen"):
+            found, wanted = set(found), set(wanted)
+        assert found == wanted, table
     for name in ("endpoints", "contrasts", "pairs", "limits", "why", "swaps", "controls"):
         page = formatting.markdown(tables.TABLES[name], records[name])
         assert "|  |" not in page and "nan" not in page, name

@@ -9,29 +9,16 @@ import pytest
 
 import inference
 import stats
-from study import CONTRASTS, PAIRS
 
-from .made import FULL_RATES, HALF_RATES, densities, made
+from .made import densities, made
 
 NAN = float("nan")
 HALVINGS = [1, 0.5, 0.25, 0.125]
 
 
 def test_a_mean_over_a_range_equals_the_trapezoids_by_hand():
-    """Halvings are equally long in the logarithm, so that the ends count half."""
-    found = inference.mean_over_range(HALVINGS, [98, 97, 96, 90], (1, 0.125))
-    assert found == pytest.approx((98 / 2 + 97 + 96 + 90 / 2) / 3)
-    assert inference.mean_over_range(HALVINGS, [98, 97, 96, 90], (0.5, 0.25)) == pytest.approx(96.5)
     uneven = ((98 + 97) / 2 * math.log(1 / 0.8) + (97 + 90) / 2 * math.log(0.8 / 0.1)) / math.log(1 / 0.1)
-    assert inference.mean_over_range([1, 0.8, 0.1], [98, 97, 90], (1, 0.1)) == pytest.approx(uneven)
-
-
-@pytest.mark.parametrize("rates", [FULL_RATES, HALF_RATES])
-def test_the_mean_of_a_line_in_the_logarithm_is_its_middle(rates):
-    x = densities(29 if rates == FULL_RATES else 10, rates)
-    middle = 90 + 2 * (math.log(x[0]) + math.log(x[-1])) / 2
-    assert inference.mean_over_range(x, np.full(len(x), 97.25), (1, 0.0021)) == pytest.approx(97.25)
-    assert inference.mean_over_range(x, 90 + 2 * np.log(x), (1, 0.0021)) == pytest.approx(middle)
+    assert inference.mean_over_range([1, 0.8, 0.1, 0.05], [98, 97, 90, 9], (1, 0.1)) == pytest.approx(uneven)
 
 
 @pytest.mark.parametrize("high, low, there", [
@@ -41,17 +28,10 @@ def test_a_range_is_there_where_both_bounds_are_near_a_level(high, low, there):
     assert np.isfinite(inference.mean_over_range([1, 0.3, 0.1], [98, 97, 96], (high, low))) == there
 
 
-def test_the_mean_of_an_unfinished_run_or_with_a_level_missing_is_nan():
-    x = densities(29)
-    assert math.isnan(inference.mean_over_range(x[:28], [98] * 28, (1, 0.0021)))
-    gap = [98] * 10 + [NAN] + [98] * 18
-    assert math.isnan(inference.mean_over_range(x, gap, (1, 0.012)))
-    assert inference.mean_over_range(x, gap, (0.012, 0.0021)) == pytest.approx(98)
-
-
 def test_range_means_are_by_seed_in_points_at_early_stop_and_of_finished_runs():
     runs = [made("xavier_normal", 3, 97.0, 96.5), made("xavier_normal", 1, 98.0, 95.0),
-            made("xavier_normal", 2, 99.0, levels=28), made("xavier_normal", 4, [98.0] * 28 + [None])]
+            made("xavier_normal", 2, 99.0, levels=28), made("xavier_normal", 4, [98.0] * 28 + [None]),
+            made("xavier_normal", 5, [98.0] * 10 + [None] + [98.0] * 18)]
     assert inference.range_means(runs, (1, 0.0021)) == pytest.approx({3: 97, 1: 98})
     assert inference.range_means(runs, (1, 0.012)) == pytest.approx({3: 97, 1: 98, 2: 99, 4: 98})
     assert inference.range_means(runs[:2], (1, 0.012), stats.final_test_acc) == pytest.approx({3: 96, 1: 97})
@@ -110,17 +90,13 @@ def test_the_interval_is_students(df):
 @pytest.mark.parametrize("d, margin, p", [  # by the t distribution's finite sums
     ([0.02, -0.05, 0.07, 0.01, -0.03], 0.1, 0.005024654861290416), ([0.1, -0.2], 0.5, 0.10241638234956672),
     ([0.3, 0.25, 0.28, 0.35, 0.31, 0.27], 0.1, 0.9999801820729145),
-    ([-0.09, -0.04, -0.12, -0.02], 0.1, 0.1251818345013305), ([0.0, 0.25, 0.125, 0.125], 0.125, 0.5)])
+    ([-0.09, -0.04, -0.12, -0.02], 0.1, 0.1251818345013305), ([0.0, 0.25, 0.125, 0.125], 0.125, 0.5),
+    ([0.25] * 4, 0.5, 0), ([0.5] * 4, 0.5, 1), ([0.75] * 4, 0.5, 1)])   # without spread it is yes or no
 def test_equivalence_equals_two_one_sided_t_tests(d, margin, p):
     d = np.array(d)
     assert inference.equivalence(d, margin) == pytest.approx(p, rel=1e-3)
     assert inference.equivalence(-d, margin) == pytest.approx(inference.equivalence(d, margin))
     assert inference.equivalence(30 * d, 30 * margin) == pytest.approx(inference.equivalence(d, margin))
-
-
-def test_equivalence_without_spread_is_yes_or_no():
-    for x, p in ((0.0, 0), (0.25, 0), (-0.25, 0), (0.5, 1), (-0.75, 1)):
-        assert inference.equivalence(np.full(4, x), 0.5) == p
 
 
 def flips(n):
@@ -179,17 +155,14 @@ def test_max_t_equals_a_double_loop_over_joint_flips(seed):
     assert inference.max_t(rows) == pytest.approx(plain_max_t(rows.tolist()), abs=1e-12)
 
 
-def test_max_t_of_one_row_is_the_sign_flip_of_t():
+@pytest.mark.parametrize("d", [
+    [1, 2, 3, 4, 5], [1, 1, -1, 2], [3, -1, 4, -1, 5, -9, 2, 6], [0.1, 0.2, -0.3, 0.5],
+    *([value] * n for value in (0.07, 0.1, 0.7, 1 / 3) for n in (5, 8, 12))])
+def test_max_t_of_one_row_is_the_sign_flip_of_t(d):
     """With the sum of squares fixed |t| grows with |sum|, ties included; a copy of a row changes nothing."""
-    for d in ([1, 2, 3, 4, 5], [1, 1, -1, 2], [3, -1, 4, -1, 5, -9, 2, 6], [0.1, 0.2, -0.3, 0.5]):
-        row = np.array(d, float)
-        assert inference.max_t(row[None]) == [inference.sign_flip(row)] == plain_max_t([d])
-        assert inference.max_t(np.array([row, row, -row])) == 3 * [inference.sign_flip(row)]
-
-
-def test_max_t_of_equal_differences_is_the_least_p():
-    for value, n in itertools.product((0.07, 0.1, 0.3, 0.7, 1 / 3), (5, 8, 10, 12)):
-        assert inference.max_t(np.full((1, n), value)) == [2 / 2 ** n]
+    row = np.array(d, float)
+    assert inference.max_t(row[None]) == [plain_sign_flip(d)]
+    assert inference.max_t(np.array([row, row, -row])) == 3 * [plain_sign_flip(d)]
 
 
 @pytest.mark.parametrize("p", [
@@ -205,19 +178,8 @@ def test_paired_takes_the_seeds_that_all_have_in_whatever_order():
     for found in (values, turned):
         assert inference.paired(found, {"a": -1, "b": 1}).tolist() == [2.0, -4.5, -0.75]    # seeds 1, 2, 3
         assert inference.paired(found, {"c": 1, "b": -0.5, "a": -0.5}).tolist() == [5.0, 15.375]
-    for missing in ({"a": 1, "d": -1}, {"d": 1}):
-        assert inference.paired(values, missing).shape == (0,)
-    assert inference.paired({"a": {1: 2.0}, "b": {2: 2.0}}, {"a": 1, "b": -1}).shape == (0,)
-
-
-def test_the_contrasts_are_those_of_two_factors():
-    """On XN, XU, KN, KU: variance scaling, distribution and interaction of means made from known effects."""
-    value = {init: {0: 90 + 3 * ("kaiming" in init) + 1 * ("uniform" in init)
-                    + 0.5 * (init == "kaiming_uniform")} for init in stats.STANDARD}
-    contrasts = {name: inference.paired(value, weights).tolist() for name, weights in CONTRASTS.items()}
-    assert contrasts == {"variance_scaling": [3.25], "distribution": [1.25], "interaction": [0.5]}
-    assert {name: inference.paired(value, weights).tolist() for name, weights in PAIRS.items()} == {
-        f"{b} - {a}": [value[b][0] - value[a][0]] for a, b in itertools.combinations(stats.STANDARD, 2)}
+    for weights in ({"a": 1, "d": -1}, {"d": 1}, {"e": 1, "c": -1}):
+        assert inference.paired({**values, "e": {2: 2.0}}, weights).shape == (0,)
 
 
 def plain_ranks(values):
@@ -233,14 +195,11 @@ def test_rank_correlations_are_those_of_plain_ranks_and_leave_out_what_has_none(
     plain = [statistics.correlation(*(plain_ranks([found[init][seed] for init in found])
                                       for found in (values, others))) for seed in range(6)]
     assert inference.rank_correlations(values, others) == pytest.approx(plain)
-    up, down = ({init: {0: float(sign * place), 1: float(place)} for place, init in enumerate("abcd")}
-                for sign in (1, -1))
-    without = inference.rank_correlations({**up, "d": {}}, {**down, "d": {0: 9.0}})
-    assert without.tolist() == pytest.approx([-1, 1])
-    flat = {init: {0: 1.0, 1: float(place)} for place, init in enumerate("abcd")}
-    assert inference.rank_correlations(up, flat).tolist() == pytest.approx([1])     # none to rank in seed 0
-    two = {"a": {0: 1.0}, "b": {0: 2.0}}
-    assert not len(inference.rank_correlations(two, two))
+    up, down, flat = ({init: {0: float(sign * place), 1: float(place)} for place, init in enumerate("abcd")}
+                      for sign in (1, -1, 0))
+    for one, other, found in (({**up, "d": {}}, {**down, "d": {0: 9.0}}, [-1, 1]), (up, flat, [1]),
+                              (*[{"a": up["a"], "b": up["b"]}] * 2, [])):     # nothing to rank; too few
+        assert inference.rank_correlations(one, other).tolist() == pytest.approx(found)
 
 
 def test_calibration_equals_a_plain_loop_over_the_same_pairings():
@@ -250,12 +209,3 @@ def test_calibration_equals_a_plain_loop_over_the_same_pairings():
         draw = g.permutation(values)[:12]
         rejected += plain_sign_flip((draw[:6] - draw[6:]).round(6).tolist()) <= 0.05
     assert inference.calibration(values, repeats=30) == rejected / 30
-
-
-@pytest.mark.parametrize("draw", ["normal", "standard_cauchy", "standard_exponential"])
-def test_two_arms_of_one_distribution_differ_in_five_percent_or_less(draw):
-    """500 times 8 pairs; the most that the test attains is 12/256."""
-    arms = getattr(np.random.default_rng(11), draw)(size=(2, 500, 8))
-    rejected = sum(inference.sign_flip(d) <= 0.05 for d in arms[0] - arms[1])
-    sd = (500 * 0.05 * 0.95) ** 0.5
-    assert 500 * 12 / 256 - 3 * sd <= rejected <= 500 * 0.05 + 3 * sd
