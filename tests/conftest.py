@@ -70,8 +70,8 @@ def script(blobs, tmp_path):
     """script("prune.py", "--levels", "2", ...) in an empty folder, on the blobs: the finished process."""
     def call(*words, check=True, **kwargs):
         env = {**os.environ, "DATA_DIR": str(blobs), "OMP_NUM_THREADS": "1"}
-        done = subprocess.run([sys.executable, *map(str, [ROOT / words[0], *words[1:]])], cwd=tmp_path, env=env,
-                              capture_output=True, text=True, **kwargs)
+        command = [sys.executable, *map(str, [ROOT / words[0], *words[1:]])]
+        done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, **kwargs)
         assert not check or done.returncode == 0, done.stderr
         return done
     return call
@@ -107,8 +107,8 @@ def go(run, dots, tmp_path, monkeypatch):
 
 
 def outcome(work):
-    """(exit code, all that is said) of a command in this process: None where it just ends, an exception's name
-    where it ends as no command should."""
+    """(exit code, all that is said) of a command in this process. The code is None where the command just
+    ends, and the name of an exception that no command should end with."""
     with contextlib.redirect_stderr(io.StringIO()) as says, contextlib.redirect_stdout(says):
         code = None
         try:
