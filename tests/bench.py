@@ -8,7 +8,7 @@
 (c)  the floor: the multiply-adds of the dense step at the speed of this machine's large float32 products;
 (d)  of convolutional nets, the layers alone: their forward and backward products in the row's precision.
 Every figure is the median (and range) over repeats in processes of their own, in milliseconds a step of 60
-images, real where they are in data/ or $DATA_DIR, else glyphs. About eight minutes on two cores.
+images, real where they are in data/ or $DATA_DIR, else glyphs. About nine minutes on two cores.
 """
 import argparse
 import functools

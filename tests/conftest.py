@@ -26,19 +26,8 @@ import prune  # noqa: E402
 import runs  # noqa: E402
 
 
-def pytest_configure(config):
-    config.addinivalue_line("markers", "soak: a longer version, left out unless asked for by -m soak")
-
-
-def pytest_collection_modifyitems(config, items):
-    soak = [item for item in items if item.get_closest_marker("soak")]
-    if soak and not config.option.markexpr:
-        config.hook.pytest_deselected(items=soak)
-        items[:] = [item for item in items if item not in soak]
-
-
 def steps_of(level, start, end):
-    """The last two arguments of train.train_from: steps of a level, saved nowhere, and a silent bar."""
+    """The last two arguments of train.train_from: some steps, which are saved nowhere, and a silent bar."""
     return runs.PartialLevel(None, level, start, end), tqdm(disable=True)
 
 
@@ -55,9 +44,8 @@ def draw_blobs(root):
     patterns = r.integers(0, 150, (10, 28, 28))
     arrays = {}
     for split, n in (("train", 5600), ("test", 300)):
-        arrays[f"y_{split}"] = r.integers(0, 10, n).astype(np.uint8)
-        noise = r.integers(0, 106, (n, 28, 28))
-        arrays[f"x_{split}"] = (patterns[arrays[f"y_{split}"]] + noise).astype(np.uint8)
+        y = arrays[f"y_{split}"] = r.integers(0, 10, n).astype(np.uint8)
+        arrays[f"x_{split}"] = (patterns[y] + r.integers(0, 106, (n, 28, 28))).astype(np.uint8)
     (Path(root) / "mnist.npz").write_bytes(npz(arrays))
     return root
 
@@ -70,11 +58,10 @@ def blobs(tmp_path_factory):
 @pytest.fixture(scope="session")
 def dots(blobs, tmp_path_factory):
     """A folder with mnist.npz: every seventh pixel of 180 and of 60 blobs."""
-    with np.load(blobs / "mnist.npz") as arrays:
-        parts = {key: arrays[key][:180 if "train" in key else 60] for key in datasets.ARRAYS}
-    folder = tmp_path_factory.mktemp("dots")
-    (folder / "mnist.npz").write_bytes(npz(
-        {key: part[:, ::7, ::7] if part.ndim == 3 else part for key, part in parts.items()}))
+    folder, parts = tmp_path_factory.mktemp("dots"), {}
+    for key, array in np.load(blobs / "mnist.npz").items():
+        parts[key] = (array[:, ::7, ::7] if array.ndim == 3 else array)[:180 if "train" in key else 60]
+    (folder / "mnist.npz").write_bytes(npz(parts))
     return folder
 
 
@@ -83,7 +70,7 @@ def script(blobs, tmp_path):
     """script("prune.py", "--levels", "2", ...) in an empty folder, on the blobs: the finished process."""
     def call(*words, check=True, **kwargs):
         env = {**os.environ, "DATA_DIR": str(blobs), "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, str(ROOT / words[0]), *map(str, words[1:])]
+        command = [sys.executable, *map(str, [ROOT / words[0], *words[1:]])]
         done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, **kwargs)
         assert not check or done.returncode == 0, done.stderr
         return done
@@ -96,9 +83,8 @@ def run(blobs, tmp_path, monkeypatch):
     monkeypatch.setattr(datasets, "VALIDATION", 500)  # they take most of a short level's time
 
     def call(*words):
-        base = ["prune.py", "--steps", 40, "--looks", 2, "--levels", 2, "--data-dir", blobs,
-                "--out", tmp_path / "runs"]
-        monkeypatch.setattr(sys, "argv", [str(word) for word in (*base, *words)])
+        base = ["--steps", 40, "--looks", 2, "--levels", 2, "--data-dir", blobs, "--out", tmp_path / "runs"]
+        monkeypatch.setattr(sys, "argv", ["prune.py", *map(str, [*base, *words])])
         prune.main()
         return tmp_path / "runs"
     return call
@@ -121,16 +107,16 @@ def go(run, dots, tmp_path, monkeypatch):
 
 
 def outcome(work):
-    """(exit code, all that is said) of a command in this process; the code is None where it just ends, and an
-    exception's name where it ends as no command should."""
+    """(exit code, all that is said) of a command in this process. The code is None where the command just
+    ends, and the name of an exception that no command should end with."""
     with contextlib.redirect_stderr(io.StringIO()) as says, contextlib.redirect_stdout(says):
         code = None
         try:
             work()
         except SystemExit as stopped:
             code = stopped.code
-            if isinstance(code, str):
-                print(code)  # as the interpreter does before it exits with 1
+            if isinstance(code, str):  # the interpreter prints it and exits with 1
+                print(code)
                 code = 1
         except Exception as error:
             code = type(error).__name__
@@ -151,13 +137,11 @@ def content(folder):
 
 
 def digest(folder):
-    """{file: digest} of a run, minus what may differ between two: the seconds, the lock, and what a cut left
-    for the next level to replace."""
+    """{file: digest} of a run, minus what may differ between two: the seconds, the provenance, the lock, and
+    what a cut left for the next level to replace."""
     metrics = json.loads((folder / "metrics.json").read_text())
-    del metrics["crc32"]  # of the seconds too
-    for level in metrics["levels"]:
-        level.pop("seconds")
-    return {"metrics.json": json.dumps(metrics)} | {
+    levels = [{**level, "seconds": 0} for level in metrics["levels"]]
+    return {"metrics.json": json.dumps([metrics["config"], metrics.get("init"), levels])} | {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())
         if path.name not in ("metrics.json", "lock", "underway.pt") and path.suffix != ".tmp"}
 

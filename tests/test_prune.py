@@ -16,7 +16,7 @@ import prune
 import pruners
 import runs
 import train
-from conftest import steps_of
+from conftest import digest, steps_of
 
 # % of weights remaining after so many rounds at the paper's rates, worked out apart from this code
 REMAINING = {"fc": {1: 80.04, 3: 51.28, 5: 32.87, 7: 21.07, 9: 13.52, 12: 6.95, 15: 3.58, 18: 1.85, 20: 1.19},
@@ -50,14 +50,6 @@ def saved(folder, level):
 
 def same(one, other):
     return all(torch.equal(one[name], other[name]) for name in one)
-
-
-def content(folder):
-    """{file: its bytes}; of the metrics neither the seconds nor the provenance."""
-    metrics = metrics_of(folder)
-    levels = [{**level, "seconds": 0} for level in metrics["levels"]]
-    return {**{path.name: path.read_bytes() for path in folder.iterdir()},
-            "metrics.json": [metrics["config"], metrics["init"], levels]}
 
 
 @pytest.mark.parametrize("net", REMAINING)
@@ -227,7 +219,7 @@ def check_survival(run_folder, blobs, key, every_weight=False):
 def test_controls_differ_from_their_run_in_one_thing_and_never_write_to_it(run, blobs):
     short = ("--steps", 6, "--looks", 1, "--rewind", 2)
     donor, = run(*short).iterdir()
-    before, template = content(donor), donor.name.replace("s0", "s{seed}")
+    before, template = digest(donor), donor.name.replace("s0", "s{seed}")
     check_survival(donor, blobs, "init")
     for control, row in list(prune.CONTROLS.items())[1:]:
         folder, = run(*short, "--control", control).glob(f"*-{control}-*")
@@ -239,7 +231,7 @@ def test_controls_differ_from_their_run_in_one_thing_and_never_write_to_it(run, 
             assert same(its, own) == (control == "reinit" or level == 0)
         check_survival(folder, blobs, row.key, control == "random_mask")
     swap, = run(*short, "--init", "kaiming_uniform", "--masks-from", template).glob("*-from-*")
-    assert same(saved(donor, 2)["masks"], saved(swap, 2)["masks"]) and content(donor) == before
+    assert same(saved(donor, 2)["masks"], saved(swap, 2)["masks"]) and digest(donor) == before
 
 
 def test_masks_that_do_not_fit_or_are_gone_are_refused_before_anything_is_written(run):
@@ -264,7 +256,7 @@ def test_a_finished_run_returns_and_more_levels_extend_it(run, tmp_path, capsys,
     """Under other settings it does neither."""
     short = ("--steps", 8, "--levels", 3)
     folder, = run(*short).iterdir()
-    whole, times = content(folder), {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    whole, times = digest(folder), {path: path.stat().st_mtime_ns for path in folder.iterdir()}
     run(*short, "--data-dir", tmp_path / "nowhere")  # not even the data is opened
     assert "is finished" in capsys.readouterr().err
     with monkeypatch.context() as patch, pytest.raises(SystemExit, match="lr is 0.0012 there and 0.5 here"):
@@ -273,7 +265,7 @@ def test_a_finished_run_returns_and_more_levels_extend_it(run, tmp_path, capsys,
     assert times == {path: path.stat().st_mtime_ns for path in folder.iterdir()}
     for level in (1, 3):
         run(*short, "--levels", level, "--out", tmp_path / "b")
-    assert content(tmp_path / "b" / folder.name) == whole
+    assert digest(tmp_path / "b" / folder.name) == whole
     assert len(metrics_of(tmp_path / "b" / folder.name)["provenance"]) == 1
 
 
@@ -290,7 +282,7 @@ def test_levels_without_checkpoints_are_made_again_and_said_to_be(run, tmp_path,
     run(*short, "--levels", 3)
     assert f"{folder} lacks a checkpoint: it goes on from level {kept} of 2" in capsys.readouterr().err
     run(*short, "--levels", 3, "--out", tmp_path / "whole")
-    assert content(folder) == content(tmp_path / "whole" / folder.name)
+    assert digest(folder) == digest(tmp_path / "whole" / folder.name)
     rows = [(row["level"], row["commit"] == "old") for row in metrics_of(folder)["provenance"]]
     assert rows == ([(0, True), (1, False)] if kept else [(0, False)])
 
@@ -301,7 +293,7 @@ def test_several_runs_are_each_as_if_alone(run, tmp_path):
     for init in ("kaiming_uniform", "xavier_normal"):
         run(*short, "--init", init, "--seed", 1, "--out", tmp_path / "one")
         name = f"mnist-fc-{init}-magnitude-steps8-looks1-s1"
-        assert content(tmp_path / "all" / name) == content(tmp_path / "one" / name)
+        assert digest(tmp_path / "all" / name) == digest(tmp_path / "one" / name)
 
 
 def test_a_run_that_another_process_has_finished_since_is_left_alone(run, monkeypatch):
@@ -313,12 +305,12 @@ def test_a_run_that_another_process_has_finished_since_is_left_alone(run, monkey
         with monkeypatch.context() as patch:
             patch.setattr(train, "pending_runs", listed)
             folder, = run(*short).iterdir()
-        before.append((folder, content(folder)))
+        before.append((folder, digest(folder)))
         return pending
     monkeypatch.setattr(train, "pending_runs", late)
     run(*short)
     (folder, there), = before
-    assert len(metrics_of(folder)["levels"]) == 1 and content(folder) == there
+    assert len(metrics_of(folder)["levels"]) == 1 and digest(folder) == there
 
 
 def test_names_never_collide(monkeypatch):
