@@ -135,6 +135,7 @@ def to_json(x):
 # output; least_class_inputs, the fewest survivors of a class; dark_share, the first layer's survivors on
 # constant inputs; signal, logit_std and gradient_norm before training, as signal_stats has them
 
+
 def of_level(w0: dict, candidates: dict | None, trained: dict, masks: dict, at_start, data) -> dict:
     """A level's diagnostics; `at_start` is its masked network before training, on the device of `data`."""
     x, (first, *_, last) = data.x_train, masks

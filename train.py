@@ -322,10 +322,10 @@ def train_level(run: runs.Run, data: datasets.Data, start: State, masks: Masks, 
     size = {name: mask.numel() for name, mask in masks.items()}
     percent = f"{100 * sum(kept.values()) / sum(size.values()):.3g}% of weights"
     run.progress.set_description(f"{run.folder.name} level {level}, {percent}")
-    at_start = masked_on_device(config, data, start, masks)
     partial_level = runs.PartialLevel(run.folder, level, start_step(config), end_step(config, data))
     state, curves = train_from(config, data, start, masks, partial_level, run.progress)
     correct = runs.pack_bits(curves.pop("correct"))
+    at_start = masked_on_device(config, data, start, masks)  # as it was before training
     record = {"level": level, "kept": kept, "size": size, **curves,
               "diverged": None in curves["train_loss"] + curves["val_loss"],
               # surviving weights at each input of the first layer
