@@ -183,44 +183,52 @@ class Scheme(NamedTuple):
     fill: Callable  # fill(layers, generator, model, images) fills the weights of {name: module} in place
     about: str
     reference: str
-    stds: Callable = partial(map, xavier_std)  # stds(weights): their root mean squares in theory, for a
-                                               # scheme in _lit of what is not set to 0
-    data: bool = False                         # looks at images; the others ignore model and images
+    stds: Callable | None = None  # stds(weights): their root mean squares in theory, for a scheme in _lit of
+                                  # what is not set to 0; None: nothing is claimed
+    data: bool = False            # looks at images; the others ignore model and images
 
 
-def per_layer(fill: Callable, about: str, reference: str, std: Callable = xavier_std) -> Scheme:
+def per_layer(fill: Callable, about: str, reference: str, std: Callable | None = None) -> Scheme:
     """The row of a scheme that fills each layer by itself: fill(weight, generator=...) fills a weight in
-    place, std(weight) is its standard deviation in theory."""
+    place by the draws of the generator, std(weight) is its standard deviation in theory, if there is one."""
     def fill_all(layers, generator, *_):
-        for layer in layers.values():
-            fill(layer.weight, generator=generator)
-    return Scheme(fill_all, about, reference, partial(map, std))
+        for name, layer in layers.items():
+            filled = fill(layer.weight, generator=generator)
+            if filled is not None and filled is not layer.weight:
+                raise SystemExit(f"the scheme '{about}' returns another tensor for {name} than it was given: "
+                                 "let its function change the weight in place")
+    return Scheme(fill_all, about, reference, std and partial(map, std))
 
 
 INITS = {
-    "xavier_normal": per_layer(nn.init.xavier_normal_, "normal, std sqrt(2 / (in + out))", "Glorot 2010"),
-    "xavier_uniform": per_layer(nn.init.xavier_uniform_, "uniform, same std", "Glorot 2010"),
+    "xavier_normal": per_layer(nn.init.xavier_normal_, "normal, std sqrt(2 / (in + out))", "Glorot 2010",
+                               xavier_std),
+    "xavier_uniform": per_layer(nn.init.xavier_uniform_, "uniform, same std", "Glorot 2010", xavier_std),
     "kaiming_normal": per_layer(partial(nn.init.kaiming_normal_, nonlinearity="relu"),
                                 "normal, std sqrt(2 / in)", "He 2015", kaiming_std),
     "kaiming_uniform": per_layer(partial(nn.init.kaiming_uniform_, nonlinearity="relu"),
                                  "uniform, same std", "He 2015", kaiming_std),
-    **{f"shape_{shape}": per_layer(partial(shaped, shape=shape), f"Xavier's std, {about}", reference)
+    **{f"shape_{shape}": per_layer(partial(shaped, shape=shape), f"Xavier's std, {about}", reference,
+                                   xavier_std)
        for shape, (_, about, reference) in SHAPES.items()},
-    "orthogonal": per_layer(orthogonal, "orthonormal rows or columns, at Xavier's std", "Saxe 2014"),
+    "orthogonal": per_layer(orthogonal, "orthonormal rows or columns, at Xavier's std", "Saxe 2014",
+                            xavier_std),
     "delta_orthogonal": per_layer(partial(orthogonal, delta=True),
-                                  "orthogonal at each kernel's centre, else zero", "Xiao 2018"),
-    "sparse_50": Scheme(partial(sparse, zeros=0.5), "xavier_normal, half of it zero", "Martens 2010"),
-    "sparse_90": Scheme(partial(sparse, zeros=0.9), "xavier_normal, 90% of it zero", "Martens 2010"),
+                                  "orthogonal at each kernel's centre, else zero", "Xiao 2018", xavier_std),
+    "sparse_50": Scheme(partial(sparse, zeros=0.5), "xavier_normal, half of it zero", "Martens 2010",
+                        partial(map, xavier_std)),
+    "sparse_90": Scheme(partial(sparse, zeros=0.9), "xavier_normal, 90% of it zero", "Martens 2010",
+                        partial(map, xavier_std)),
     "truncated_glorot": per_layer(truncated_glorot, "TensorFlow's glorot_normal, cut at 2 sigma",
-                                  "Glorot 2010"),
+                                  "Glorot 2010", xavier_std),
     "torch_default": per_layer(partial(nn.init.kaiming_uniform_, a=5 ** 0.5), "uniform, std 1 / sqrt(3 in)",
                                "PyTorch's layers as built", lambda weight: (3 * fans(weight)[0]) ** -0.5),
     "layer_balanced": Scheme(layer_balanced, "xavier_normal, one std for all layers: the same function",
                              "Neyshabur 2015", balanced_stds),
     "input_aware": Scheme(input_aware, "xavier_normal, the first layer's inputs weighted by their std",
-                          "this study", data=True),
+                          "this study", partial(map, xavier_std), data=True),
     "input_aware_all": Scheme(partial(input_aware, every=True), "the same in every layer, on a batch",
-                              "this study", data=True),
+                              "this study", partial(map, xavier_std), data=True),
     **{f"asymmetric_{100 * beta:.0f}": Scheme(
         partial(asymmetric, beta=beta), f"xavier_normal, a layer's units scaled as k ** -{beta}",
         "Caron 2023", partial(asymmetric_stds, beta=beta)) for beta in (0.25, 0.5)},
@@ -252,6 +260,16 @@ def init_arg(text: str) -> str:
     return name if gain == 1 else f"{name}@{gain!r}".removesuffix(".0")
 
 
+def drawn(row: Scheme, layers: dict[str, nn.Module], generator, model, images) -> dict[str, torch.Tensor]:
+    """{layer: its weight} after a fill by `row`. The fill starts from NaN: PyTorch's default weights would
+    pass for the scheme's."""
+    for layer in layers.values():
+        layer.weight.fill_(math.nan)
+        layer.bias.zero_()  # before the fill, for what is sent through the network
+    row.fill(layers, generator, model, images)
+    return {name: layer.weight.clone() for name, layer in layers.items()}
+
+
 @torch.no_grad()
 def init_(layers: dict[str, nn.Module], name: str, generator: torch.Generator,
           model: nn.Sequential | None = None, images: torch.Tensor | None = None) -> None:
@@ -261,15 +279,23 @@ def init_(layers: dict[str, nn.Module], name: str, generator: torch.Generator,
     Under one key, schemes that draw by the same functions get the same draws: Xavier and Kaiming of one
     distribution are multiples of each other layer by layer, and the schemes shape_* share signs and ranks.
     Only a scheme that looks at data uses `model`, the network of these layers, and `images`, the training
-    images (N, C, H, W) float32 on any device; it raises ValueError without them.
+    images (N, C, H, W) float32 on any device; it raises ValueError without them. A scheme that leaves a
+    weight unfilled, or draws other weights a second time, is a SystemExit.
     """
     name, gain = parse_gain(name)
-    row = INITS[name]
+    row, key = INITS[name], generator.get_state()
     if row.data and (model is None or images is None):
         raise ValueError(f"{name} looks at data: give init_ the model and its training images")
-    for layer in layers.values():
-        layer.bias.zero_()  # first, for what is sent through the network
-    row.fill(layers, generator, model, images)
+    first = drawn(row, layers, generator, model, images)
+    generator.set_state(key)
+    again = drawn(row, layers, generator, model, images)
+    for layer in layers:
+        if not first[layer].isfinite().all():
+            raise SystemExit(f"the scheme {name} does not fill {layer} with finite numbers: let its function "
+                             "change every weight in place")
+        if not torch.equal(first[layer], again[layer]):
+            raise SystemExit(f"the scheme {name} gives {layer} other weights a second time: let its function "
+                             "draw from the generator that it is given")
     for layer in layers.values():
         layer.weight.mul_(gain)
 
@@ -310,10 +336,12 @@ if __name__ == "__main__":  # the only part that needs the networks
     for text in args.init:
         init_(layers, text, data.rng(args.seed, "init"), model, images)
         name, gain = parse_gain(text)
-        stds = INITS[name].stds([layer.weight for layer in layers.values()])
+        weights = [layer.weight for layer in layers.values()]
+        stds = INITS[name].stds(weights) if INITS[name].stds else [None] * len(weights)
         for (layer, row), std in zip(describe(layers).items(), stds):
+            theory = "-" if std is None else f"{gain * std:.5f}"
             squares = layers[layer].weight.detach().double() ** 2
             kurtosis = (squares ** 2).mean() / squares.mean() ** 2
-            print(f"{text:18s} {layer:6s} {row['fan_in']:7d} {row['fan_out']:7d} {gain * std:8.5f}"
+            print(f"{text:18s} {layer:6s} {row['fan_in']:7d} {row['fan_out']:7d} {theory:>8}"
                   f" {row['std']:8.5f} {row['min']:8.4f} {row['max']:8.4f} {kurtosis:8.2f}"
                   f" {'yes' if INITS[name].data else 'no'}")

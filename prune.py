@@ -51,7 +51,8 @@ def random_mask(masks: Masks, config: dict, level: int) -> Masks:
     g = datasets.rng(config["seed"], "random-mask", level)
     scores = {name: torch.rand(mask.shape, generator=g) for name, mask in masks.items()}
     everything = {name: torch.ones_like(mask) for name, mask in masks.items()}
-    return keep_largest(scores, everything, {name: int(mask.sum()) for name, mask in masks.items()}, "layer")
+    counts = {name: int(mask.sum()) for name, mask in masks.items()}
+    return keep_largest(scores, everything, counts, "layer", config["seed"])
 
 
 class Control(NamedTuple):

@@ -65,8 +65,8 @@ def masked_network(state: State, masks: Masks, config: dict, like: torch.Tensor)
 
 
 def weight_times_grad(weight: dict, gradients) -> dict[str, torch.Tensor]:
-    """{layer: weight * gradient} on the CPU."""
-    return {name: (weight[name] * g).detach().cpu() for name, g in zip(weight, gradients)}
+    """{layer: weight * gradient}."""
+    return {name: (weight[name] * g).detach() for name, g in zip(weight, gradients)}
 
 
 def snip(state, w0, masks, config, data, level):
@@ -111,23 +111,31 @@ def kept_counts(masks: Masks, config: dict, level: float) -> dict[str, int]:
             for name, mask in masks.items()}
 
 
-def keep_largest(scores: dict, masks: Masks, kept: dict[str, int], scope: str) -> Masks:
+def keep_largest(scores: dict, masks: Masks, kept: dict[str, int], scope: str, seed: int) -> Masks:
     """Masks of exactly kept[layer] of the highest `scores` among what `masks` has left; with scope "global",
-    of sum(kept) over all layers. Of equal scores the first stay; a score that is no number is the lowest."""
+    of sum(kept) over all layers. Which of equal scores stay is drawn, once a seed, so that masks of less and
+    less density are nested; a score that is no number is the lowest. It ranks on the device of `scores`."""
     new = {}
     for group in [list(masks)] if scope == "global" else [[name] for name in masks]:
-        keep = torch.cat([masks[name].flatten() for name in group])
-        score = torch.cat([scores[name].flatten() for name in group])[keep].nan_to_num(nan=-torch.inf)
-        lowest = score.argsort(descending=True, stable=True)[sum(kept[name] for name in group):]
-        keep[keep.nonzero().flatten()[lowest]] = False
-        for name, part in zip(group, keep.split([masks[name].numel() for name in group])):
+        score = torch.cat([scores[name].flatten() for name in group]).nan_to_num(nan=-torch.inf)
+        alive = torch.cat([masks[name].flatten() for name in group]).to(score.device)
+        count = sum(kept[name] for name in group)
+        if count < alive.sum():
+            highest_removed = score[alive].sort(descending=True).values[count]
+            keep, equal = alive & (score > highest_removed), alive & (score == highest_removed)
+            places = equal.nonzero().flatten()
+            if spare := count - int(keep.sum()):  # of the equal ones stay
+                drawn = torch.rand(len(score), generator=datasets.rng(seed, "ties", *group))
+                keep[places[drawn.to(places.device)[places].topk(spare).indices]] = True
+            alive = keep
+        for name, part in zip(group, alive.cpu().split([masks[name].numel() for name in group])):
             new[name] = part.view_as(masks[name])
     return new
 
 
 def keep_weights(scores, masks, config, level):
     """Masks of the weights with the largest scores."""
-    return keep_largest(scores, masks, kept_counts(masks, config, level), config["scope"])
+    return keep_largest(scores, masks, kept_counts(masks, config, level), config["scope"], config["seed"])
 
 
 def keep_units(scores, masks, config, level):
@@ -135,12 +143,13 @@ def keep_units(scores, masks, config, level):
     count units. A layer keeps its best one in any case. Within a layer the mean of |w| ranks as the L1 norm
     of Li et al. 2017 (arXiv 1608.08710) does."""
     alive = {name: masks[name].flatten(1).any(1) for name in list(masks)[:-1]}
+    scores = {name: scores[name].cpu() for name in alive}
     means = {name: (scores[name] * masks[name]).flatten(1).sum(1) / masks[name].flatten(1).sum(1)
              for name in alive}  # 0/0 of a removed unit, which nothing reads
     for name, mean in means.items():
         mean[mean.masked_fill(~alive[name], -torch.inf).argmax()] = torch.inf
     kept = {name: max(1, units) for name, units in kept_counts(alive, config, level).items()}
-    return without_units(keep_largest(means, alive, kept, config["scope"]), masks)
+    return without_units(keep_largest(means, alive, kept, config["scope"], config["seed"]), masks)
 
 
 def without_units(alive: dict[str, torch.Tensor], masks: Masks) -> Masks:
@@ -186,7 +195,8 @@ def next_masks(masks: Masks, state: State, w0: State, config: dict, data: datase
     layer keeps density ** (r / n) of its weights after round r of n (Tanaka et al. 2020)."""
     pruner = PRUNERS[config["pruner"]]
     for number in range(1, pruner.rounds + 1):
-        scores = pruner.score(state, w0, masks, config, data, level)
+        scores = {name: score.to(data.x_train.device)
+                  for name, score in pruner.score(state, w0, masks, config, data, level).items()}
         masks = pruner.keep(scores, masks, config, level * number / pruner.rounds)
     return masks
 

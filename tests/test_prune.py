@@ -67,16 +67,18 @@ def test_density_table_of_the_paper(net):
             assert abs(100 * sum(kept.values()) / total - REMAINING[net][level]) <= 0.02
 
 
-def plainly_kept(scores, masks, kept, scope):
-    """keep_largest by sorting Python lists: the best score first, of equal ones the first in memory."""
-    cells = [(name, i) for name, mask in masks.items() for i in mask.flatten().nonzero().flatten().tolist()]
-    value = {cell: scores[cell[0]].flatten()[cell[1]].item() for cell in cells}
-    cells.sort(key=lambda cell: (math.isnan(value[cell]), 0 if math.isnan(value[cell]) else -value[cell]))
-    if scope == "global":
-        chosen = cells[:sum(kept.values())]
-    else:
-        chosen = [cell for name in masks for cell in [c for c in cells if c[0] == name][:kept[name]]]
-    return {name: {i for layer, i in chosen if layer == name} for name in masks}
+def plainly_kept(scores, masks, kept, scope, seed):
+    """keep_largest by sorting Python lists: the best score first, of equal ones the higher of the numbers
+    that are drawn for all weights that are ranked together."""
+    chosen = []
+    for group in [list(masks)] if scope == "global" else [[name] for name in masks]:
+        every = [(name, i) for name in group for i in range(masks[name].numel())]
+        drawn = torch.rand(len(every), generator=data.rng(seed, "ties", *group)).tolist()
+        rows = [(scores[name].flatten()[i].item(), number, name, i)
+                for (name, i), number in zip(every, drawn) if masks[name].flatten()[i]]
+        rows.sort(key=lambda row: (not math.isnan(row[0]), row[0] if row[0] == row[0] else 0, row[1]))
+        chosen += rows[len(rows) - sum(kept[name] for name in group):]
+    return {name: {i for _, _, layer, i in chosen if layer == name} for name in masks}
 
 
 VALUES = {"distinct": lambda s: s, "tied": lambda s: (s * 4).round(), "all equal": lambda s: 0 * s,
@@ -93,11 +95,22 @@ def test_keep_largest_is_a_plain_sort(scope, values):
     for level in range(1, 6):
         scores = {name: VALUES[values](torch.rand(mask.shape, generator=g)) for name, mask in masks.items()}
         kept = pruners.kept_counts(masks, config(rate_conv=0.15), level)
-        expected = plainly_kept(scores, masks, kept, scope)
-        masks = pruners.keep_largest(scores, masks, kept, scope)
+        expected = plainly_kept(scores, masks, kept, scope, seed=level)
+        masks = pruners.keep_largest(scores, masks, kept, scope, seed=level)
         assert {name: set(mask.flatten().nonzero().flatten().tolist())
                 for name, mask in masks.items()} == expected
         assert sum(int(mask.sum()) for mask in masks.values()) == sum(kept.values())
+
+
+@pytest.mark.parametrize("scope", prune.SCOPES)
+def test_of_equal_scores_the_kept_are_nested_and_anywhere(scope):
+    """Whatever level they are ranked at; a unit keeps as many as another but for chance: five sigma."""
+    masks = {"fc1": torch.ones(100, 784, dtype=torch.bool), "out": torch.ones(10, 100, dtype=torch.bool)}
+    equal = {name: torch.ones(mask.shape) for name, mask in masks.items()}
+    half, tenth = (pruners.keep_largest(equal, masks, {"fc1": n, "out": n // 80}, scope, 3)
+                   for n in (39200, 7840))
+    assert all((tenth[name] <= half[name]).all() for name in masks)
+    assert (half["fc1"].sum(1) - 392).abs().max() < 5 * math.sqrt(784 / 4)
 
 
 def plain_level(net, state, masks, dataset, level, steps):
@@ -147,8 +160,8 @@ def test_levels_equal_a_plain_loop(net, levels, steps, rates, double):
         means = [np.mean(losses[a:b]) for a, b in zip([0, *curves["step"]], curves["step"])]
         assert curves["train_loss"] == pytest.approx(means, rel=0, abs=1e-10)
         kept = pruners.kept_counts(masks, settings, level + 1)
-        masks = pruners.keep_largest(pruners.magnitude(state), masks, kept, "layer")
-        plain_masks = pruners.keep_largest(pruners.magnitude(plain), plain_masks, kept, "layer")
+        masks = pruners.keep_largest(pruners.magnitude(state), masks, kept, "layer", 0)
+        plain_masks = pruners.keep_largest(pruners.magnitude(plain), plain_masks, kept, "layer", 0)
         assert same(masks, plain_masks)
 
 

@@ -133,7 +133,7 @@ def test_synflow_rounds_are_a_plain_loop(scope):
     for r in range(1, 101):
         kept = {name: round(size[name] * density[name] ** (r / 100)) for name in size}
         scores = pruners.synflow(masked(w0, plain), None, dense, settings, images("fc"), None)
-        plain = pruners.keep_largest(scores, plain, kept, scope)
+        plain = pruners.keep_largest(scores, plain, kept, scope, 0)
     assert same(decide(settings, w0, 8), plain)
 
 
