@@ -313,11 +313,8 @@ def describe(layers: dict[str, nn.Module], bins: int = 64) -> dict[str, dict]:
     return table
 
 
-if __name__ == "__main__":  # the only part that needs the networks
-    import data
-    import models
-
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Print every scheme, and the weights that it gives.")
     parser.add_argument("--net", default="fc", choices=[*models.NETS, *models.ALIASES])
     parser.add_argument("--init", nargs="+", type=init_arg, default=list(INITS), metavar="INIT")
     parser.add_argument("--seed", type=int, default=0)
@@ -345,3 +342,11 @@ if __name__ == "__main__":  # the only part that needs the networks
             print(f"{text:18s} {layer:6s} {row['fan_in']:7d} {row['fan_out']:7d} {theory:>8}"
                   f" {row['std']:8.5f} {row['min']:8.4f} {row['max']:8.4f} {kurtosis:8.2f}"
                   f" {'yes' if INITS[name].data else 'no'}")
+
+
+if __name__ == "__main__":  # the only part that needs the networks
+    import data
+    import models
+    import runs
+
+    runs.run_cli(main)

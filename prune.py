@@ -20,7 +20,7 @@ import models
 import runs
 import train
 from models import Masks, State
-from pruners import PRUNERS, REWINDS, keep_largest, kept_counts, next_masks, restart_state
+from pruners import PRUNERS, REWINDS, keep_largest, keep_weights, kept_counts, next_masks, restart_state
 
 SCOPES = ("layer", "global")
 DONOR_KEYS = ("net", "data_crc32", "seed", "rate_conv", "rate_fc", "rate_out")  # shared with a donor of masks
@@ -126,9 +126,7 @@ def rewind_point(run: runs.Run, data: datasets.Data, initial: State) -> State:
 def iterate(run: runs.Run, data: datasets.Data, levels: int) -> None:
     """Train, prune, rewind, until level `levels` is done: the lottery-ticket loop."""
     donor = open_donor(run.folder.parent, run.config, levels)
-    key = CONTROLS[run.config["control"] or "none"].key
-    initial, run.metrics["init"] = train.initial_state(run.config, data, key)
-    run.write_header()
+    initial = train.begin(run, data, CONTROLS[run.config["control"] or "none"].key)
     w0 = rewind_point(run, data, initial)
     run.drop_unreadable_levels(checkpoint_template(w0, data))
     for level in range(run.next_level, levels + 1):
@@ -176,13 +174,15 @@ def refuse_contradictions(parser: train.Parser, args: argparse.Namespace) -> Non
     """End with a sentence where flags do not go together."""
     before = PRUNERS[args.pruner].when == "before"
     masks_given = args.control or args.masks_from
+    convolutions, units = models.NETS[args.net]
+    pruned = {"conv": convolutions, "fc": units, "out": PRUNERS[args.pruner].keep is keep_weights}
     rules = {
         f"--pruner {args.pruner} scores before training: no trained weights to go on from":
             before and args.rewind == "none",
         f"--pruner {args.pruner} goes to each density at once anyway: leave out --one-shot":
             before and args.one_shot,
-        f"{args.net} has no convolutions: leave out --rate-conv":
-            args.rate_conv is not None and not models.NETS[args.net][0],
+        **{f"{args.net} under --pruner {args.pruner} has no rate of {kind} weights: leave out --rate-{kind}":
+           vars(args)[f"rate_{kind}"] is not None and not there for kind, there in pruned.items()},
         "--pruner and --scope mean nothing under another run's masks: leave them out":
             args.masks_from and (args.scope or args.pruner != "magnitude"),
         "--one-shot and --rewind none mean nothing under another run's masks: leave them out":
@@ -193,7 +193,7 @@ def refuse_contradictions(parser: train.Parser, args: argparse.Namespace) -> Non
 
 
 def main() -> None:
-    parser = train.Parser(__doc__.splitlines()[0])
+    parser = train.Parser("Train, score the weights, mask the smallest, rewind the rest, again.")
     train.add_training_flags(parser)
     add_pruning_flags(parser)
     args = train.parse(parser)
@@ -209,7 +209,8 @@ def main() -> None:
         for run in pending:
             open_donor(args.out, run.config, levels)  # before anything is written
         masks = models.dense_masks(train.initial_state(pending[0].config, data)[0])
-        if min(kept_counts(masks, pending[0].config, levels).values()) == 0:
+        kept, config = kept_counts(masks, pending[0].config, levels).values(), pending[0].config
+        if sum(kept) == 0 or min(kept) == 0 and config["scope"] == "layer":
             raise SystemExit(f"--levels {levels} leaves a layer without weights: choose fewer")
         train.complete(args, pending, data, levels, lambda run: iterate(run, data, levels))
 

@@ -8,7 +8,6 @@ place, synced and renamed, and carries a checksum: after a kill a file is as it 
 """
 import argparse
 import contextlib
-import fcntl
 import io
 import json
 import lzma
@@ -19,6 +18,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import zipfile
 import zlib
@@ -31,7 +31,13 @@ from tqdm import tqdm
 
 from data import atomic_write
 
+try:
+    import fcntl
+except ImportError:
+    raise SystemExit("the scripts lock files as Linux and macOS do: on Windows, run them within WSL")
+
 CURVES = ("step", "train_loss", "val_loss", "val_acc", "test_loss", "test_acc")  # an entry an evaluation
+LONGEST_NAME = 230  # bytes of a run's name: a file's may have 255, and a figure's has a few more
 SAVE_INTERVAL = 60  # seconds of training between two saves of a partial level
 BUSY = 75  # exit code where all that is left to do is in other processes' hands: EX_TEMPFAIL of sysexits.h
 
@@ -46,6 +52,13 @@ class Busy(Exception):
 
 class Stopped(KeyboardInterrupt):
     """SIGINT or SIGTERM, whose number is the argument."""
+
+
+def say(text: str) -> None:
+    """Tell on stderr how things go. A log that cannot be written, as on a full disk, stops no training."""
+    with contextlib.suppress(OSError):
+        if sys.stderr:
+            print(text, file=sys.stderr, flush=True)
 
 
 # Files
@@ -107,7 +120,7 @@ def is_intact(path: Path, like: dict) -> bool:
     except FileNotFoundError:
         return False
     except Damaged as damage:
-        print(f"{damage}: it is made again", file=sys.stderr)
+        say(f"{damage}: it is made again")
         return False
 
 
@@ -147,7 +160,11 @@ def run_name(config: dict, defaults: dict, without: tuple[str, ...] = ()) -> str
                if config[key] not in (default, None) and key not in without]
     words = [config["data"], config["net"], config["init"], config["pruner"],
              *([config["preset"]] if config["preset"] != "study" else []), *changed, f"s{config['seed']}"]
-    return "-".join(words)
+    name = "-".join(words)
+    if len(name.encode()) > LONGEST_NAME:
+        raise SystemExit(f"the run's name would have {len(name.encode())} bytes, of at most {LONGEST_NAME}: "
+                         f"give fewer flags, or shorter values: {name[:60]}...")
+    return name
 
 
 def group_name(name: str, config: dict) -> str:
@@ -208,11 +225,17 @@ def stop(number: int, frame) -> None:
 
 
 def run_cli(script: Callable[[], None]) -> None:
-    """Run a script's main function: a refusal is one sentence, a signal is exit code 128 + its number."""
+    """Run a script's main function: a refusal is one sentence, a signal is exit code 128 + its number, and so
+    is a pipe that nobody reads any more."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
     try:
         script()
+        if sys.stdout:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what the interpreter flushes as it ends
+        sys.exit(128 + signal.SIGPIPE)
     except Damaged as damage:
         raise SystemExit(f"{damage}: delete its folder and run again")
     except FileNotFoundError as error:
@@ -221,8 +244,39 @@ def run_cli(script: Callable[[], None]) -> None:
         path = error.filename or "there"
         raise SystemExit(f"cannot read or write {path}: {error.strerror}; choose another --out")
     except Stopped as stopped:
-        print("stopped; the same command goes on from here", file=sys.stderr)
+        say("stopped; the same command goes on from here")
         sys.exit(128 + stopped.args[0])
+
+
+@contextlib.contextmanager
+def progress_bar(total: int, initial: int) -> Iterator[tqdm]:
+    """A bar of training steps with the time left, redrawn twice a second, also while an evaluation keeps it
+    waiting; disabled where stderr is no terminal. In a grid each process has a line of its own."""
+    slot = os.environ.get("RUN_ALL_SLOT")
+    with tqdm(total=total, initial=initial, unit="step", smoothing=0, dynamic_ncols=True,
+              position=int(slot or 0), leave=slot is None, disable=not (sys.stderr and sys.stderr.isatty()),
+              bar_format="{desc} {percentage:3.0f}%|{bar}| {remaining} left, {rate_fmt}{postfix}") as bar:
+        ended = threading.Event()
+
+        def redraw():
+            while not ended.wait(0.5):
+                bar.refresh()
+        thread = threading.Thread(target=redraw, daemon=True)
+        if not bar.disable:
+            thread.start()
+        try:
+            yield bar
+        finally:
+            ended.set()
+            if not bar.disable:
+                thread.join()
+
+
+def skip(progress: tqdm, steps: int) -> None:
+    """Count steps that an earlier process made: they cost no time now."""
+    if not progress.disable:
+        progress.initial += steps
+    progress.update(steps)
 
 
 class PartialLevel:
@@ -258,11 +312,11 @@ class PartialLevel:
             if same_structure(part, self.state["part"]) and part != self.state["part"]:
                 return
             if not self.is_continued_by(there, evaluation_steps):
-                raise Damaged(f"{self.path} is damaged (not what belongs there)")
+                raise Damaged(f"{self.path} does not fit (of another kind of device, or damaged)")
         except FileNotFoundError:
             return
         except Damaged as damage:
-            print(f"{damage}: the level starts again", file=sys.stderr)
+            say(f"{damage}: the level starts again")
             return
         for key, values in tensors.items():
             for own, saved in zip(values, there["tensors"][key]):
@@ -338,10 +392,7 @@ class Run:
                             or {"config": self.config, "provenance": [], "levels": []})
             self.origin = origin
             self.add_provenance()
-            with tqdm(desc=self.folder.name, total=steps * (levels + 1), initial=steps * self.next_level,
-                      unit="step", smoothing=0, dynamic_ncols=True,
-                      position=int(os.environ.get("RUN_ALL_SLOT", 0)),
-                      disable=not (sys.stderr and sys.stderr.isatty())) as self.progress:
+            with progress_bar(steps * (levels + 1), steps * self.next_level) as self.progress:
                 yield
 
     def add_provenance(self) -> None:
@@ -368,31 +419,56 @@ class Run:
             self.metrics["provenance"] = [row for row in self.metrics["provenance"]
                                           if row["level"] < self.next_level]
             self.add_provenance()
-            print(f"{self.folder} lacks a checkpoint: it goes on from level {self.next_level} of "
-                  f"{finished - 1}", file=sys.stderr)
+            say(f"{self.folder} lacks a checkpoint: it goes on from level {self.next_level} of "
+                f"{finished - 1}")
+
+    def add_scalars(self) -> None:
+        """Write for TensorBoard the finished levels that it has no file of."""
+        for record in self.metrics.get("levels", []):
+            if not list(self.folder.glob(f"tensorboard/*.level_{record['level']:02d}")):
+                write_scalars(self.folder, record)
+
+    def require_same_start(self, initial: dict, description: dict, kept: bool) -> None:
+        """End where this run began from other initial weights than the scheme now gives, `initial` with its
+        `description`: it would go on with a mixture. With `kept` init.pt has them; else the description must
+        do. What another processor rounds otherwise is the same."""
+        there, path = self.metrics.get("init", description), self.folder / "init.pt"
+        same = there.keys() == description.keys() and all(
+            math.isclose(there[layer][key], row[key], rel_tol=1e-3)
+            for layer, row in description.items() for key in ("fan_in", "fan_out", "std", "min", "max"))
+        with contextlib.suppress(Damaged, FileNotFoundError):
+            saved = load_file(path) if kept else initial
+            same &= same_structure(saved, initial) and all(
+                torch.allclose(saved[name], tensor, rtol=1e-3, atol=1e-6) for name, tensor in initial.items())
+        if not same:
+            raise SystemExit(f"{self.folder} began from other initial weights than its scheme and network "
+                             "give now: choose another --out, or undo what was edited")
 
     def append(self, record: dict, tensors: dict, percent: str) -> None:
         """Add a level: its checkpoint first, its record last. Once metrics.json has it, the level counts."""
         save_file(self.level_path(self.next_level), tensors)
         if self.tensorboard:
-            write_scalars(self.folder, record)
+            write_scalars(self.folder, record)  # in the place of those of a level that is made again
         self.metrics["levels"].append(record)
         save_file(self.folder / "metrics.json", self.metrics)
         (self.folder / "underway.pt").unlink(missing_ok=True)
         if self.progress.disable:
-            print(f"{self.folder.name}  level {record['level']}  {percent}  val {record['val_acc'][-1]:.2%}"
-                  f"  test {record['test_acc'][-1]:.2%}  {record['seconds']:.1f} s",
-                  file=sys.stderr, flush=True)
+            say(f"{self.folder.name}  level {record['level']}  {percent}  val {record['val_acc'][-1]:.2%}"
+                f"  test {record['test_acc'][-1]:.2%}  {record['seconds']:.1f} s")
 
 
 def write_scalars(folder: Path, record: dict) -> None:
-    """The curves of a level for TensorBoard, in <folder>/tensorboard."""
+    """The curves of a level for TensorBoard, in <folder>/tensorboard: a file a level, in the place of an
+    earlier one."""
     from torch.utils.tensorboard import SummaryWriter
-    with SummaryWriter(folder / "tensorboard") as writer:
+    suffix = f".level_{record['level']:02d}"
+    for earlier in (folder / "tensorboard").glob(f"*{suffix}"):
+        earlier.unlink()
+    with SummaryWriter(folder / "tensorboard", filename_suffix=suffix) as writer:
         for name in CURVES[1:]:
             for step, value in zip(record["step"], record[name]):
                 value = math.nan if value is None else value
-                writer.add_scalar(f"{name}/level_{record['level']:02d}", value, step)
+                writer.add_scalar(name + suffix.replace(".", "/"), value, step)
 
 
 def for_each_run(pending: list[Run], origin: dict, steps: int, levels: int,
@@ -406,7 +482,7 @@ def for_each_run(pending: list[Run], origin: dict, steps: int, levels: int,
                 if run.next_level <= levels:
                     work(run)
         except Busy as busy:
-            print(busy, file=sys.stderr)
+            say(str(busy))
             code = BUSY
     if code:
         sys.exit(code)
@@ -467,7 +543,7 @@ def restore_runs(source: Path, target: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Keep the metrics of runs, or bring them back.")
     parser.add_argument("what", choices=["export", "restore"])
     parser.add_argument("source", type=Path)
     parser.add_argument("target", type=Path)

@@ -33,7 +33,7 @@ PRESETS = {
 class Parser(argparse.ArgumentParser):
     """One sentence for a wrong flag, and below the flags a line for each choice of a table."""
 
-    def __init__(self, description: str):
+    def __init__(self, description: str):  # no docstring: python -OO strips those
         super().__init__(description=description, epilog="", formatter_class=argparse.RawTextHelpFormatter)
 
     def error(self, message):
@@ -79,7 +79,7 @@ def add_training_flags(parser: Parser) -> None:
         help="bf16: autocast; auto: that for conv nets if the processor multiplies bf16 natively, else fp32")
     add("--data-dir", type=Path, default=os.environ.get("DATA_DIR", "data"), help="of <data>.npz ($DATA_DIR)")
     add("--out", type=Path, default="runs", help="where the run folders go")
-    add("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu, cuda, cuda:1")
+    add("--device", help="cpu, cuda, cuda:1 (conv nets: the GPU if there is one; fc: cpu, which is as fast)")
     add("--threads", type=number(int, 1, 1024), default=torch.get_num_threads(),
         help="CPU threads of this process")
     add("--tensorboard", action="store_true", help="write the same numbers for TensorBoard")
@@ -90,18 +90,27 @@ def parse(parser: Parser) -> argparse.Namespace:
     args = parser.parse_args()
     args.net = models.ALIASES.get(args.net, args.net)
     args.data = args.data or models.PAPER[args.net]["data"]
+    convolutions = models.NETS[args.net][0]
     if args.tensorboard and not importlib.util.find_spec("tensorboard"):
         parser.error("--tensorboard needs the package tensorboard: pip install tensorboard")
+    device = args.device or ("cuda" if convolutions and torch.cuda.is_available() else "cpu")
     try:
-        args.device = torch.empty(0, device=args.device).device
-        if args.device.type not in ("cpu", "cuda"):
-            raise RuntimeError
-    except (RuntimeError, AssertionError, ImportError):
-        parser.error(f"this machine has no device {args.device}: leave out --device")
+        args.device = usable_device(device)
+    except (RuntimeError, AssertionError, ImportError) as error:
+        parser.error(f"the device {device} cannot be used ({str(error).splitlines()[0]}): "
+                     "name another, as in --device cpu")
     if args.precision == "auto":
-        convolutions = models.NETS[args.net][0]
         args.precision = "bf16" if convolutions and multiplies_bf16(args.device) else "fp32"
     return args
+
+
+def usable_device(name: str) -> torch.device:
+    """The device, once it has computed a product: a GPU too old for this torch gives no more than an empty
+    tensor. Raises what torch raises where it cannot, RuntimeError as a rule."""
+    ones = torch.ones(8, 8, device=name)
+    if ones.device.type not in ("cpu", "cuda") or (ones @ ones).sum().item() != 512:
+        raise RuntimeError("neither a CPU nor a GPU")
+    return ones.device
 
 
 def multiplies_bf16(device: torch.device) -> bool:
@@ -118,6 +127,7 @@ def configure_torch(threads: int) -> None:
     torch.set_flush_denormal(True)  # idle weights' moments fade into numbers that cost a hundred times more
     torch.set_float32_matmul_precision("highest")  # so that float32 is float32 on a GPU too, and not TF32
     torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.deterministic = True  # so that a resumed run ends with the same numbers
 
 
 def default_config(net: str, preset: str) -> dict:
@@ -156,7 +166,9 @@ def pending_runs(args: argparse.Namespace, pruner: str, levels: int) -> list[run
     pending = [run for run in asked if run.next_level <= levels]
     for run in asked:
         if run not in pending:
-            print(f"{run.folder} is finished", file=sys.stderr)
+            runs.say(f"{run.folder} is finished")
+            if args.tensorboard:
+                run.add_scalars()
     return pending
 
 
@@ -200,10 +212,11 @@ def complete(args, pending: list[runs.Run], data: datasets.Data, levels: int, wo
 
 
 @torch.no_grad()  # under inference_mode autocast casts the weights anew for every chunk
-def evaluate(model, x: torch.Tensor, y: torch.Tensor, chunk: int = 60) -> tuple[float, float, torch.Tensor]:
+def evaluate(model, x: torch.Tensor, y: torch.Tensor) -> tuple[float, float, torch.Tensor]:
     """(mean loss in nats, accuracy in [0, 1], which are right, (N,) bool) of x (N, C, H, W) and y (N,)."""
     loss, correct = 0, []
-    for images, labels in zip(x.split(chunk), y.split(chunk)):  # a chunk's activations stay in the cache
+    chunk = 60 if x.device.type == "cpu" else 1000  # on a CPU the activations of 60 stay in the cache
+    for images, labels in zip(x.split(chunk), y.split(chunk)):
         logits = model(images).float()
         loss += F.cross_entropy(logits, labels, reduction="sum")
         correct.append(logits.argmax(1) == labels)
@@ -257,7 +270,7 @@ def train(model, masks: dict, data: datasets.Data, config: dict, partial_level: 
     partial_level.resume(  # which changes these tensors in place
         {"weights": [p.detach() for p in parameters], **adam, "total": [loss_sum]}, evaluated)
     done = partial_level.state
-    progress.update(done["last"] - start)
+    runs.skip(progress, done["step"] - start)
     batches = datasets.batches(
         data, config["seed"], partial_level.level, config["batch"], done["step"], end)
     for step, (x, y) in partial_level.steps(batches):
@@ -269,15 +282,14 @@ def train(model, masks: dict, data: datasets.Data, config: dict, partial_level: 
             gradients[i].mul_(mask)
         adam_step(parameters, gradients, adam, config["lr"])
         loss_sum += loss.detach()
+        progress.update()
         if step in evaluated:
             with precision:
                 *validation, _ = evaluate(model, data.x_val, data.y_val)
                 *test, correct = evaluate(model, data.x_test, data.y_test)
-            steps = step - done["last"]
-            train_loss = loss_sum.item() / steps
+            train_loss = loss_sum.item() / (step - done["last"])
             partial_level.add(step, train_loss, *validation, *test)
             progress.set_postfix_str(f"val {validation[1]:.2%}", refresh=False)
-            progress.update(steps)
             loss_sum.zero_()
             if not (math.isfinite(train_loss) and math.isfinite(validation[0])):
                 break
@@ -321,7 +333,8 @@ def train_level(run: runs.Run, data: datasets.Data, start: State, masks: Masks, 
     kept = {name: int(mask.sum()) for name, mask in masks.items()}
     size = {name: mask.numel() for name, mask in masks.items()}
     percent = f"{100 * sum(kept.values()) / sum(size.values()):.3g}% of weights"
-    run.progress.set_description(f"{run.folder.name} level {level}, {percent}")
+    run.progress.set_description_str(
+        f"{config['net']} {config['init']} s{config['seed']} level {level}, {percent}")
     partial_level = runs.PartialLevel(run.folder, level, start_step(config), end_step(config, data))
     state, curves = train_from(config, data, start, masks, partial_level, run.progress)
     correct = runs.pack_bits(curves.pop("correct"))
@@ -335,15 +348,24 @@ def train_level(run: runs.Run, data: datasets.Data, start: State, masks: Masks, 
     run.append(record, {"state": state, "masks": masks, "correct": correct}, percent)
 
 
+def begin(run: runs.Run, data: datasets.Data, key: str = "init") -> State:
+    """The scheme's own draw for a run, which must be the one that the run began from, and its description in
+    the run's metrics."""
+    initial, description = initial_state(run.config, data, key)
+    run.require_same_start(initial, description, kept=start_step(run.config) == 0)
+    run.metrics.setdefault("init", description)
+    run.write_header()
+    return initial
+
+
 def baseline(run: runs.Run, data: datasets.Data) -> None:
     """Train the dense network of a run."""
-    initial, run.metrics["init"] = initial_state(run.config, data)
-    run.write_header()
+    initial = begin(run, data)
     train_level(run, data, initial, models.dense_masks(initial), initial, None)
 
 
 def main() -> None:
-    parser = Parser(__doc__.splitlines()[0])
+    parser = Parser("Train a network from an initialization scheme, unpruned.")
     add_training_flags(parser)
     args = parse(parser)
     configure_torch(args.threads)

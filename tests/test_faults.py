@@ -34,6 +34,7 @@ from tqdm import tqdm
 
 from conftest import ROOT, content, digest, draw_blobs, npz, one_sentence, outcome
 import data as datasets
+import inits
 import models
 import plot
 import runs
@@ -527,7 +528,8 @@ def other_arrays(blob, r):
 EITHER = {"refused", "equal"}
 CHECKPOINTS = ("init.pt", "level_00.pt", "underway.pt")
 MALFORMED = [  # what is done, how many times, to which files, how the rerun may end
-    (damaged, 60, CHECKPOINTS, {"equal"}), (other_checkpoint, 60, CHECKPOINTS, {"equal"}),
+    (damaged, 60, CHECKPOINTS, {"equal"}), (other_checkpoint, 40, CHECKPOINTS[1:], {"equal"}),
+    (other_checkpoint, 20, CHECKPOINTS[:1], {"refused"}),
     (pickled, 24, CHECKPOINTS, {"equal"}), (pickled, 6, ["metrics.json", "mnist.npz"], {"refused"}),
     (broken_json, 50, ["metrics.json"], {"refused"}), (other_json, 50, ["metrics.json"], EITHER),
     (damaged, 60, ["mnist.npz"], EITHER), (other_arrays, 250, ["mnist.npz"], EITHER)]
@@ -592,6 +594,89 @@ def test_a_closed_stderr_is_no_hindrance(go, monkeypatch):
     folder = go(out="whole")
     monkeypatch.setattr(sys, "stderr", None)
     assert digest(go()) == digest(folder)
+
+
+def test_a_full_disk_under_the_log_is_no_hindrance(dots, tmp_path):
+    np.savez(tmp_path / "glyphs.npz",
+             **{key: part.repeat(40, 0) for key, part in np.load(dots / "mnist.npz").items()})
+    words = "--data glyphs --data-dir . --steps 6 --levels 1 --out runs".split()
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, ROOT / "prune.py", *words], cwd=tmp_path, stderr=full)
+    metrics, = (tmp_path / "runs").glob("*/metrics.json")
+    assert done.returncode == 0 and len(json.loads(metrics.read_text())["levels"]) == 2
+
+
+@pytest.mark.parametrize("script", ["inits.py", "plot.py"])
+def test_a_pipe_that_nobody_reads_ends_a_script_quietly(go, tmp_path, script):
+    go("--levels", 0)
+    gone, pipe = os.pipe()
+    os.close(gone)
+    done = subprocess.run([sys.executable, ROOT / script], cwd=tmp_path, stdout=pipe, stderr=subprocess.PIPE)
+    os.close(pipe)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, b"")
+
+
+def negated(row):
+    """A row that fills as `row`, and then turns every sign."""
+    def fill(layers, *rest):
+        row.fill(layers, *rest)
+        for layer in layers.values():
+            layer.weight.neg_()
+    return row._replace(fill=fill)
+
+
+EDITS = {  # of a row after a run of shape_sign began: its table, its name, what becomes of it
+    "other draws": (inits.INITS, "shape_sign", lambda row: inits.INITS["shape_normal"]),
+    "the same magnitudes": (inits.INITS, "shape_sign", negated),
+    "another size": (models.NETS, "fc", lambda row: ((), (14, 13)))}
+
+
+@pytest.mark.parametrize("cut", [True, False])
+@pytest.mark.parametrize("edit, flags", [*((edit, []) for edit in EDITS), ("other draws", ["--rewind", 2]),
+                                         ("another size", ["--rewind", 2])])
+def test_a_run_whose_scheme_or_network_was_edited_is_refused_and_left_alone(go, tmp_path, monkeypatch, edit,
+                                                                            flags, cut):
+    go, (table, name, change) = functools.partial(go, "--init", "shape_sign", *flags), EDITS[edit]
+    if cut:
+        cut_at_step(monkeypatch, 4, go)
+    else:
+        go("--levels", 0)
+    before = content(tmp_path / "runs")
+    monkeypatch.setitem(table, name, change(table[name]))
+    assert "began from other initial weights" in one_sentence(*outcome(lambda: go("--levels", 1)))
+    assert content(tmp_path / "runs") == before
+
+
+def test_scalars_of_a_level_are_written_once_and_of_a_finished_run_when_asked(go, monkeypatch):
+    """A made-up SummaryWriter puts a line a point into a file that is named as TensorBoard names its own."""
+    class Writer:
+        def __init__(self, folder, filename_suffix=""):
+            folder.mkdir(exist_ok=True)
+            self.file = open(folder / f"events.{len(list(folder.iterdir()))}{filename_suffix}", "w")
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self.file.close()
+
+        def add_scalar(self, name, value, step):
+            print(name, value, step, file=self.file)
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", types.SimpleNamespace(SummaryWriter=Writer))
+    monkeypatch.setattr(train.importlib.util, "find_spec", lambda name: name == "tensorboard")
+
+    def points():
+        return sorted(line for path in folder.glob("tensorboard/*") for line in path.read_text().splitlines())
+    folder = go(out="plain")
+    go("--tensorboard", out="plain")
+    record = [f"{name}/level_{level['level']:02d} {value} {step}"
+              for level in json.loads((folder / "metrics.json").read_text())["levels"]
+              for name in runs.CURVES[1:] for step, value in zip(level["step"], level[name])]
+    assert points() == sorted(record)
+    folder = go("--tensorboard", out="again")
+    (folder / "level_01.pt").unlink()
+    go("--tensorboard", "--levels", 2, out="again")
+    assert len(points()) == len(set(points())) == len(record) * 3 // 2
 
 
 def test_more_evaluations_than_steps_cost_nothing(go):

@@ -329,3 +329,26 @@ def test_an_unknown_scheme_lists_the_choices_and_a_gain_has_bounds():
     for gain in ("", "x", "0", "-1", "nan", "inf", "1e999", "1e300", "1@2"):
         with pytest.raises(argparse.ArgumentTypeError, match=r"a gain is in \[1e-06, 1e\+06\]"):
             inits.init_arg(f"orthogonal@{gain}")
+
+
+WRONG = {  # what is wrong: a fill, the refusal
+    "returns": (lambda w, generator: w.clone().normal_(generator=generator), "change the weight in place"),
+    "returns more": (lambda w, generator: 2 * w.normal_(generator=generator), "change the weight in place"),
+    "does nothing": (lambda w, generator: None, "change every weight in place"),
+    "leaves a layer": (lambda w, generator: w.shape[0] == 10 or w.zero_(), "does not fill out with finite"),
+    "leaves a weight": (lambda w, generator: w[1:].zero_() is None, "does not fill fc1 with finite"),
+    "overflows": (lambda w, generator: w.fill_(math.inf), "finite numbers"),
+    "ignores the generator": (lambda w, generator: w.normal_(), "draw from the generator"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_scheme_that_is_not_what_it_says_is_refused(monkeypatch, wrong):
+    fill, sentence = WRONG[wrong]
+
+    def in_place(w, generator):
+        result = fill(w, generator)
+        return result if isinstance(result, torch.Tensor) else None
+    monkeypatch.setitem(inits.INITS, "new", inits.per_layer(in_place, "new", "nobody"))
+    with pytest.raises(SystemExit, match=sentence):
+        fresh("fc", "new")

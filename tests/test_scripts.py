@@ -46,9 +46,11 @@ WRONG = {  # flags that are right one by one, or nearly: what the one sentence s
     "--pruner synflow --one-shot": "leave out --one-shot",
     "--pruner synflow --rewind none": "before training", "--rate-conv 0.1": "leave out --rate-conv",
     "--net conv6 --data mnist": "too small",
-    f"--seed 1{400 * '0'}": "File name too long", "--out file": "file", "--lr inf": "--lr",
-    "--init xavier_normal@1e300": "1e300", f"--threads {10 ** 30}": "--threads", "--device meta": "no device",
-    "--device privateuseone": "no device", "--seed -1\n": "--seed", "--zz\nz": "--zz", "--device a\nb": "a b"}
+    f"--seed 1{400 * '0'}": "the run's name would have 4", "--out file": "file", "--lr inf": "--lr",
+    "--init xavier_normal@1e300": "1e300", f"--threads {10 ** 30}": "--threads",
+    "--pruner filters --rate-out 0.2": "leave out --rate-out", "--device meta": "device meta",
+    "--device privateuseone": "device privateuseone",
+    "--seed -1\n": "--seed", "--zz\nz": "--zz", "--device a\nb": "a b"}
 
 
 @pytest.mark.parametrize("words", WRONG)
