@@ -167,7 +167,7 @@ def add_pruning_flags(parser: train.Parser) -> None:
     add("--levels", type=train.number(int, 0, 99), help="rounds (the preset's); more extend a finished run")
     for kind in ("conv", "fc", "out"):
         add(f"--rate-{kind}", type=rate, help=f"share of {kind} weights pruned a round (the paper's)")
-    add("--todo", action="store_true", help="print what is not finished, a line a run, and do nothing")
+    add("--todo", action="store_true", help="do nothing; print a line for each unfinished run, with the seconds that it will take")
 
 
 def refuse_contradictions(parser: train.Parser, args: argparse.Namespace) -> None:
@@ -201,18 +201,22 @@ def main() -> None:
     train.configure_torch(args.threads)
     levels = train.PRESETS[args.preset]["levels"] if args.levels is None else args.levels
     pending = train.pending_runs(args, args.pruner, levels)
+    if not pending:
+        return
+    data, config = train.open_data(args, pending), pending[0].config
+    initial, _ = train.initial_state({**config, "init": "xavier_normal"}, data)
+    kept = kept_counts(models.dense_masks(initial), config, levels).values()
+    if sum(kept) == 0 or min(kept) == 0 and config["scope"] == "layer":
+        raise SystemExit(f"--levels {levels} leaves a layer without weights: choose fewer")
     if args.todo:
+        seconds = train.seconds_per_level(config, data, initial)
         for run in pending:
-            print(f"--init {run.config['init']} --seed {run.config['seed']}")
-    elif pending:
-        data = train.open_data(args, pending)
-        for run in pending:
-            open_donor(args.out, run.config, levels)  # before anything is written
-        masks = models.dense_masks(train.initial_state(pending[0].config, data)[0])
-        kept, config = kept_counts(masks, pending[0].config, levels).values(), pending[0].config
-        if sum(kept) == 0 or min(kept) == 0 and config["scope"] == "layer":
-            raise SystemExit(f"--levels {levels} leaves a layer without weights: choose fewer")
-        train.complete(args, pending, data, levels, lambda run: iterate(run, data, levels))
+            print(f"{seconds * (levels + 1 - run.next_level):.0f} "
+                  f"--init {run.config['init']} --seed {run.config['seed']}")
+        return
+    for run in pending:
+        open_donor(args.out, run.config, levels)  # before anything is written
+    train.complete(args, pending, data, levels, lambda run: iterate(run, data, levels))
 
 
 if __name__ == "__main__":

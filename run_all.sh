@@ -1,15 +1,20 @@
 #!/usr/bin/env bash
-# The whole grid, then every figure. Finished runs are skipped, cut ones go on.
+# A grid of runs, then every figure. Finished runs are skipped, cut ones go on; a signal stops all of it.
 #
 #     bash run_all.sh [GRID]                        JOBS=n runs n at a time
 #     bash run_all.sh list [GRID]                   its commands, one a line, for GNU parallel
 #     sbatch --array=1-N run_all.sh [GRID]          a Slurm array: task i runs line i
 #     bash run_all.sh report                        the report, its figures and slides, from results/
 #
-# GRID: quick, a tour in minutes; fc, conv, gpu, controls, screen, rates, confirm, lit, carry, before, why,
-# fashion, half, conv-confirm, conv6, the parts of report/PROTOCOL.md; all but quick and gpu if none is named.
+# GRID: quick, a tour in minutes; core, the question itself in an evening, which is done if none is named;
+# study, all of these: fc, conv, controls, screen, rates, confirm, lit, carry, before, why, fashion, half,
+# conv-confirm, conv6, the parts of report/PROTOCOL.md; and gpu, conv nets for a machine with one.
 # controls and why read runs of screen and carry.
 set -euo pipefail
+if [ "${BASH_VERSINFO[0]}" -lt 5 ] || ! command -v flock > /dev/null; then
+    echo "run_all.sh: it needs bash 5 and flock: on macOS, brew install bash findutils coreutils flock;" \
+        "prune.py and plot.py need neither" >&2; exit 2
+fi
 shopt -s inherit_errexit  # what fails within $(...) fails here too
 cd "$(dirname "$0")"
 [ -e prune.py ] || cd "${SLURM_SUBMIT_DIR:-.}"  # sbatch runs a copy of this file from elsewhere
@@ -42,6 +47,8 @@ groups() {  # schemes | seeds | command
                echo "$SCHEMES|0 1|$fc $tour"
                pair="xavier_normal kaiming_normal"
                echo "$pair|0|prune.py --net conv2 $tour --steps 20 --levels 1" ;;
+        core)  echo "$SCHEMES|$EXPLORE|$fc"
+               echo "$SCHEMES|0 1 2|prune.py --net conv2 --epochs 2 $DOUBLE --levels 8" ;;
         fc)    echo "$SCHEMES|$CONFIRM|$fc --levels 28" ;;
         conv)  for schemes in "$SCHEMES" "$CANDIDATES"; do echo "$schemes|10 11 12|$conv2"; done ;;
         half)  echo "xavier_normal@0.5|10 11 12|$conv2" ;;
@@ -50,7 +57,8 @@ groups() {  # schemes | seeds | command
         conv6) echo "$SCHEMES|31 32 33|prune.py --net conv --epochs 2 --precision bf16" \
                    "--rate-conv 0.2775 --rate-fc 0.36 --rate-out 0.19 --levels 8" ;;
         gpu)   for net in conv2 conv; do
-                   echo "$SCHEMES $CANDIDATES|$(seq -s ' ' 10 17)|prune.py --net $net"
+                   echo "$SCHEMES $CANDIDATES|$(seq -s ' ' 10 17)|prune.py --net $net --device cuda" \
+                       "--precision bf16"
                done ;;
         controls)
                echo "xavier_normal|$EXPLORE|$fc --levels 15 --one-shot"
@@ -91,12 +99,12 @@ groups() {  # schemes | seeds | command
                    echo "xavier_normal|$EXPLORE|$halves --masks-from $(halved xavier_uniform $how)"
                done ;;
         fashion) echo "$SCHEMES $CANDIDATES|$FRESH|$halves --data fashion_mnist" ;;
-        all)   for grid in fc screen controls rates confirm lit carry before why fashion conv half \
+        study) for grid in fc screen controls rates confirm lit carry before why fashion conv half \
                            conv-confirm conv6; do
                    groups $grid
                done ;;
-        *)     echo "run_all.sh: no grid $1; there are quick, fc, conv, gpu, controls, screen, rates," \
-                    "confirm, lit, carry, before, why, fashion, half, conv-confirm, conv6, all" >&2
+        *)     echo "run_all.sh: no grid $1; there are quick, core, fc, conv, gpu, controls, screen, rates," \
+                    "confirm, lit, carry, before, why, fashion, half, conv-confirm, conv6, study" >&2
                return 2 ;;
     esac
 }
@@ -109,10 +117,28 @@ list() {
     done
 }
 
-todo() {
+todo() {  # lines of: about how many seconds, the command
     groups "$1" | while IFS='|' read -r schemes seeds command; do
-        $PYTHON $command --init $schemes --seed $seeds --todo | sed "s|^|$PYTHON $command |"
+        $PYTHON $command --init $schemes --seed $seeds --todo | sed "s|^\([0-9]*\) |\1 $PYTHON $command |"
     done
+}
+
+hours() {  # seconds as a person says them
+    awk -v s="$1" 'BEGIN { if (s < 5400) printf "%.0f min", s / 60 + 0.5; else printf "%.1f h", s / 3600 }'
+}
+
+run_one() {  # about how many seconds, a command: runs it and says how far the grid is
+    local seconds=$1 code=0 line devices=($gpus); shift
+    [ -z "$gpus" ] || export CUDA_VISIBLE_DEVICES=${devices[RUN_ALL_SLOT % ${#devices[@]}]}
+    "$@" || code=$?
+    [ $code -ne 75 ] || return 0  # the run is in another process's hands
+    [ $code -eq 0 ] || return 1
+    echo "$seconds" >> "$tally"
+    line=$(awk -v took=$((EPOCHSECONDS - begun)) -v total="$total" \
+        '{ done += $1 } END { print NR, took * (total - done) / (done > 0 ? done : 1) }' "$tally")
+    line="grid $grid: ${line% *} of $left runs are done, about $(hours "${line#* }") left"
+    [ ! -t 2 ] || line=$'\r\e[K'$line  # over the progress bar of this line
+    echo "$line" >&2
 }
 
 if [ $# -gt 1 ] && { [ "$1" != list ] || [ $# -gt 2 ]; }; then
@@ -130,25 +156,53 @@ if [ "${1:-}" = report ]; then
     $PYTHON report/figures.py
     exec $PYTHON report/build.py
 fi
-if [ "${1:-}" = list ]; then list "${2:-all}"; exit; fi
-grid=${1:-all}
+if [ "${1:-}" = list ]; then list "${2:-core}"; exit; fi
+grid=${1:-core}
 if [ -n "${SLURM_ARRAY_TASK_ID:-}" ]; then
     line=$(list "$grid" | sed -n "${SLURM_ARRAY_TASK_ID}p")
     [ -n "$line" ] || { echo "run_all.sh: the grid $grid has no line $SLURM_ARRAY_TASK_ID" >&2; exit 2; }
     exec $line
 fi
 
-JOBS=${JOBS:-$cores}
+JOBS=${JOBS:-}
+if ! [[ $JOBS =~ ^([1-9][0-9]{0,3})?$ ]]; then
+    echo "run_all.sh: JOBS is how many runs go side by side, a whole number from 1, and not $JOBS" >&2; exit 2
+fi
+all=$(list "$grid")
+gpus=  # the numbers of those that a grid with conv nets may use: four runs on each
+if grep -q "net conv" <<< "$all"; then
+    gpus=${CUDA_VISIBLE_DEVICES-$(nvidia-smi --query-gpu=index --format=csv,noheader 2> /dev/null || true)}
+    gpus=$(tr ',\n' '  ' <<< "$gpus" | xargs)
+fi
+at_most=$(( 4 * $(wc -w <<< "$gpus") ))
+JOBS=${JOBS:-$(( at_most > 0 && at_most < cores ? at_most : cores ))}
 export OMP_NUM_THREADS=$(( cores / JOBS > 0 ? cores / JOBS : 1 ))
-all=$(list "$grid" | wc -l)
+count=$(wc -l <<< "$all")
+echo "grid $grid: $count runs; looking which are finished, and how fast this machine is"
 lines=$(todo "$grid" 2> >(sed '/ is finished$/d' >&2))
 left=$(printf '%s' "$lines" | grep -c . || true)
-echo "grid $grid: $((all - left)) of $all runs are finished, $left to do, $JOBS at a time"
+total=$(awk '{ sum += $1 } END { print sum + 0 }' <<< "$lines")
+echo "grid $grid: $((count - left)) of $count runs are finished, $left to do, $JOBS at a time:" \
+    "about $(hours $((total / (JOBS < left ? JOBS : left > 0 ? left : 1))))"
+
 failed=0
-# SLOT: each process draws its progress bar on a line of its own; 75: the run is in another process's hands
-printf '%s' "$lines" |
-    xargs -r -d '\n' -P "$JOBS" --process-slot-var=RUN_ALL_SLOT -I{} \
-        sh -c '{} || [ $? -eq 75 ] || exit 1' || failed=1
+if [ "$left" -gt 0 ]; then
+    tally=$(mktemp)  # the seconds expected of every run that is done
+    begun=$EPOCHSECONDS
+    export grid left total begun tally gpus
+    export -f run_one hours
+    set -m  # so that the runs have a process group of their own, which a signal can reach as a whole
+    # SLOT: each process draws its progress bar on a line of its own
+    xargs -d '\n' -P "$JOBS" --process-slot-var=RUN_ALL_SLOT -I{} bash -c 'run_one {}' <<< "$lines" &
+    runs=$! stopped=
+    trap 'stopped=130; kill -TERM -- -$runs' INT
+    trap 'stopped=143; kill -TERM -- -$runs' TERM HUP
+    wait $runs || failed=1
+    while kill -0 -- -$runs 2> /dev/null; do sleep 0.1; done  # they save what they have
+    rm "$tally"
+    trap - INT TERM HUP
+    [ -z "$stopped" ] || exit $stopped
+fi
 if grep -qs '"kept"' runs/*/metrics.json; then  # no level is there while others do every first one
     flock runs/lock $PYTHON plot.py  # the last of several grids to draw has them all
 fi

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch.optim.adam import adam as functional_adam
+from tqdm import tqdm
 
 import data as datasets
 import diagnostics
@@ -346,6 +347,23 @@ def train_level(run: runs.Run, data: datasets.Data, start: State, masks: Masks, 
               "diagnostics": diagnostics.of_level(initial, candidates, state, masks, at_start, data),
               "seconds": time.perf_counter() - started}  # of a level that was resumed, since then
     run.append(record, {"state": state, "masks": masks, "correct": correct}, percent)
+
+
+def seconds_per_level(config: dict, data: datasets.Data, state: State) -> float:
+    """About how long a level takes here, by a few steps that are timed and kept nowhere. Of an image that is
+    only evaluated it counts a third."""
+    few = data._replace(x_val=data.x_val[:1], y_val=data.y_val[:1],
+                        x_test=data.x_test[:1], y_test=data.y_test[:1])
+    masks, first, last = models.dense_masks(state), start_step(config), end_step(config, data)
+    steps, times = (10 if models.NETS[config["net"]][0] else 200), []
+    for count in (1, 1 + steps):  # their difference has no part of what is done once a level
+        started = time.perf_counter()
+        train_from({**config, "looks": 1}, few, state, masks,
+                   runs.PartialLevel(None, 0, first, first + count), tqdm(disable=True))
+        times.append(time.perf_counter() - started)
+    evaluated = len(evaluation_steps(config, data, first, last)) * (len(data.x_val) + len(data.x_test))
+    images = (last - first) * config["batch"] + evaluated / 3
+    return (times[1] - times[0]) / steps / config["batch"] * images
 
 
 def begin(run: runs.Run, data: datasets.Data, key: str = "init") -> State:
