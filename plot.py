@@ -75,7 +75,9 @@ def captioned(figure: Figure, caption: str, keyed=None) -> Figure:
     figure.supxlabel(textwrap.fill(caption, int(width * 14)), x=0.01, ha="left", fontsize=9, color="0.25")
     if keyed:
         handles, labels = keyed.get_legend_handles_labels()
-        rows = math.ceil(len(labels) / (width // 2.2))
+        inches = [0.8 + 0.075 * len(label) for label in labels]     # of an entry
+        rows = next(rows for rows in range(1, len(labels) + 1) if rows == len(labels) or sum(
+            map(max, np.array_split(inches, math.ceil(len(labels) / rows)))) < width)
         figure.legend(handles, labels, loc="outside upper center", ncols=math.ceil(len(labels) / rows))
     return figure
 
@@ -100,7 +102,7 @@ def draw_curves(axis, group: Group, quantity: Callable, scale: float, limits: tu
         axis.plot(100 * density, scale * values.T, color=style["color"], lw=0.5, alpha=0.4)
         axis.fill_between(100 * density, found.min, found.max, color=style["color"], lw=0,
                           alpha=min(0.14, 0.5 / len(drawn)))
-        axis.plot(100 * density, found.mean, label=init, ms=4.5, **style)
+        axis.plot(100 * density, found.mean, label=stats.scheme_name(init), ms=4.5, **style)
         axis.axhline(found.mean[0], color=style["color"], ls=":", lw=1.2)
     limits = limits or axis.get_ylim()
     for init, runs in group.schemes.items():
@@ -131,7 +133,7 @@ def learning(group: Group) -> Figure:
                 steps, values = stats.curve(stats.at_level(runs, number), key)
                 mean, style = stats.summary(scale * values).mean, group.styles[init]
                 axis.plot(steps, scale * values.T, color=style["color"], lw=0.5, alpha=0.4)
-                axis.plot(steps, mean, label=init, ms=3.5, **style)
+                axis.plot(steps, mean, label=stats.scheme_name(init), ms=3.5, **style)
                 late += mean[len(mean) // 5:].tolist()
             axis.set_title("" if first else f"{100 * density:.3g}% remaining")
             axis.set_xlabel("training step" if first else "")
@@ -156,7 +158,8 @@ def density_by_layer(group: Group) -> Figure:
                       solid_capstyle="butt")
             lowest = min(lowest, 80 * np.nanmin(density))
         axis.plot(100 * stats.matrix(runs, stats.density)[0], color="black", ls=":", label="all layers")
-        axis.set(title=title, xlabel="level (pruning rounds)", yscale="log", ylim=(max(lowest, 0.01), 125))
+        axis.set(title=textwrap.fill(stats.scheme_name(title), 26), xlabel="level (pruning rounds)",
+                 yscale="log", ylim=(max(lowest, 0.01), 125))
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.set_ylabel("weights remaining (%)" if axis.get_subplotspec().is_first_col() else "")
     plain_ticks(axes[0].yaxis, max(lowest, 0.01))
@@ -172,7 +175,8 @@ def initial_weights(group: Group) -> Figure:
         for init, runs in group.schemes.items():
             edges, density = stats.histogram([run["init"][layer] for run in runs])
             style = group.styles[init]
-            axis.stairs(density, edges, color=style["color"], ls=style["ls"], lw=1.5, label=init)
+            axis.stairs(density, edges, color=style["color"], ls=style["ls"], lw=1.5,
+                        label=stats.scheme_name(init))
             peaks.append(density.max())
         axis.set(title=layer, xlabel="initial weight", ylim=(0, 1.05 * min(max(peaks), 3 * np.median(peaks))))
         axis.set_ylabel("probability density" if axis.get_subplotspec().is_first_col() else "")
@@ -199,7 +203,7 @@ def inputs(group: Group) -> Figure | None:
         figure.colorbar(shown, ax=cells, location="bottom", label="weights left per pixel", aspect=16,
                         fraction=0.15 / len(cells), pad=0.1 / len(cells))
     for axis, init in zip(axes[::len(picked)], group.schemes):
-        axis.set_ylabel(init, fontsize=10)
+        axis.set_ylabel(textwrap.fill(stats.scheme_name(init), 26), fontsize=10)
     return finish(figure, group, "Surviving weights of the first layer by input pixel, mean over seeds.")
 
 

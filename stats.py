@@ -11,6 +11,18 @@ from runs import Damaged, group_name, load_file, read_group
 
 NAN = float("nan")
 STANDARD = ("xavier_normal", "xavier_uniform", "kaiming_normal", "kaiming_uniform")
+SCHEME_NAMES = {  # of inits.py, as people write them; any other scheme is called by its own name
+    "xavier_normal": "Xavier normal", "xavier_uniform": "Xavier uniform",
+    "kaiming_normal": "Kaiming normal", "kaiming_uniform": "Kaiming uniform",
+    "shape_sign": "random signs", "shape_arcsine": "arcsine", "shape_uniform": "uniform by quantiles",
+    "shape_trunc2": "truncated normal by quantiles", "shape_normal": "normal by quantiles",
+    "shape_laplace": "Laplace", "shape_t4": "Student's t (4)", "delta_orthogonal": "delta-orthogonal",
+    "sparse_50": "Xavier normal, 50% zero", "sparse_90": "Xavier normal, 90% zero",
+    "truncated_glorot": "truncated Glorot", "torch_default": "PyTorch default",
+    "layer_balanced": "layer-balanced", "input_aware": "input-aware",
+    "input_aware_all": "input-aware, all layers", "asymmetric_25": "asymmetric (0.25)",
+    "asymmetric_50": "asymmetric (0.5)"}
+SCHEME_NAMES |= {f"{init}_lit": f"{SCHEME_NAMES[init]}, active pixels only" for init in STANDARD}
 NEEDED = {"run": ("config", "provenance", "init", "levels"),
           "config": ("data", "net", "init", "pruner", "seed"),
           "level": ("level", "kept", "size", "step", "train_loss", "val_loss", "val_acc", "test_acc",
@@ -69,6 +81,12 @@ def mixed(runs: list[dict]) -> dict[str, dict]:
 def rank(init: str) -> tuple[int, str]:
     """Sorts schemes: the standard ones in their order, then the others by name."""
     return (STANDARD.index(init) if init in STANDARD else len(STANDARD), init)
+
+
+def scheme_name(init: str) -> str:
+    """A scheme as people write it: "Xavier normal × 0.5" of xavier_normal@0.5."""
+    name, _, gain = init.partition("@")
+    return SCHEME_NAMES.get(name, name.replace("_", " ")) + (f" × {gain}" if gain else "")
 
 
 def density(level: dict) -> float:
@@ -232,7 +250,7 @@ def settings_text(schemes: dict[str, list[dict]]) -> str:
     runs = sum(schemes.values(), [])
     config, counts = runs[0]["config"], {init: len(members) for init, members in schemes.items()}
     settings = [f"{key} {config[key]}" for key in SETTINGS if config.get(key) is not None]
-    each = ", ".join(f"{count} of {init}" for init, count in counts.items())
+    each = ", ".join(f"{count} of {scheme_name(init)}" for init, count in counts.items())
     n = each if len(set(counts.values())) > 1 else f"{len(runs) // len(counts)} a scheme"
     uneven = len({len(run["levels"]) for run in runs}) > 1
     diverged = sum(level["diverged"] for run in runs for level in run["levels"])

@@ -26,7 +26,7 @@ from inference import estimate, half_width, paired  # noqa: E402
 from mechanism import (active_images, influence_of, many_schemes, share_on,  # noqa: E402
                        without_rare_inputs)
 from plot import captioned, panels, plain_ticks, scheme_styles  # noqa: E402
-from stats import STANDARD, early_test_acc, matrix  # noqa: E402
+from stats import STANDARD, early_test_acc, matrix, scheme_name  # noqa: E402
 from study import (CONTRASTS, CONTROLS, FULL, HALVED, METHODS, RARE, SHAPES, SPARSE, UPPER,  # noqa: E402
                    Study, by_scheme, candidates, confirming, exploring, seed_counts, studies, under)
 
@@ -78,7 +78,7 @@ def tradeoff(groups: dict) -> Figure | None:
         drawn = {init: matrix(schemes[init], early_test_acc) for init in STANDARD if init in schemes}
         unpruned = min(100 * np.nanmean(values[:, 0]) for _, values in drawn.values())
         for axis, part in zip(axes[number::len(found)], (", upper end", "")):
-            means = [line(axis, density, 100 * values, label=init, ms=4, **STYLES[init])
+            means = [line(axis, density, 100 * values, label=scheme_name(init), ms=4, **STYLES[init])
                      for init, (density, values) in drawn.items()]
             axis.axhline(unpruned, color="0.5", ls=":", lw=1)
             sparsest = min((density for density, _ in drawn.values()), key=np.nanmin)
@@ -103,7 +103,8 @@ def customs(groups: dict) -> Figure | None:
     if not chosen:
         return None
     inits = [init for init in (*chosen, "xavier_uniform") if init != base]
-    return compared(groups, base, inits, {init: {init: 1, base: -1} for init in inits}, f"areas less {base}")
+    contrasts = {scheme_name(init): {init: 1, base: -1} for init in inits}
+    return compared(groups, base, inits, contrasts, f"areas less {scheme_name(base)}")
 
 
 def compared(groups: dict, base: str, inits: list[str], contrasts: dict, what: str) -> Figure | None:
@@ -137,10 +138,10 @@ def draw_differences(axis, study: Study, schemes: dict, base: str, inits: list[s
         length = min(len(own), len(density))
         gaps = np.array([values[seed][:length] - its[seed][:length] for seed in seeds])
         if len(gaps):
-            bars(axis, 100 * own[:length] * (1 + 0.03 * shift), gaps, label=init, ms=3.5, lw=1,
+            bars(axis, 100 * own[:length] * (1 + 0.03 * shift), gaps, label=scheme_name(init), ms=3.5, lw=1,
                  elinewidth=0.8, **styles[init])
     axis.axhspan(-study.margin, study.margin, color="0.85", lw=0, zorder=0)
-    density_axis(axis, density, f"points, less {base}")
+    density_axis(axis, density, f"points, less {scheme_name(base)}")
 
 
 def draw_contrasts(axis, study: Study, schemes: dict, contrasts: dict) -> int:
@@ -187,7 +188,7 @@ def heat(groups: dict) -> Figure | None:
             axis.text(column, row, f"{value:.2f}\n{gap:+.2f}", ha="center", va="center", fontsize=9,
                       color="white" if abs(gap) > 1 else "black")
     axis.set(xticks=range(len(inits)), yticks=range(len(rows)), yticklabels=list(rows))
-    axis.set_xticklabels(inits, rotation=20, ha="right")
+    axis.set_xticklabels(map(scheme_name, inits), rotation=20, ha="right")
     axis.grid(False)
     figure.colorbar(shown, label="points from the four schemes' mean", ticks=[-10, -1, 0, 1, 10], format="%g",
                     extend="min")
@@ -208,7 +209,7 @@ def methods(groups: dict) -> Figure | None:
     for axis, (name, schemes) in zip(axes, found.items()):
         for init in filter(schemes.get, inits):
             density, values = matrix(schemes[init], early_test_acc)
-            line(axis, density, 100 * values, label=init, lw=1.2, **{**styles[init], "ms": 3})
+            line(axis, density, 100 * values, label=scheme_name(init), lw=1.2, **{**styles[init], "ms": 3})
         density_axis(axis, (1, SPARSE[1]), "test accuracy (%)" if axis in axes[::4] else "")
         axis.set_xticks((100, 10, 1, 0.2), labels=("100", "10", "1", "0.2"))
         axis.set_title(f"{name}, n = {seed_counts_text(seed_counts(schemes))}", fontsize=10)
@@ -287,7 +288,8 @@ def shapes(groups: dict) -> Figure | None:
     axis.set_yscale("symlog", linthresh=1)
     axis.set_yticks([-10, -3, -1, 0, 1, 3], labels=["-10", "-3", "-1", "0", "1", "3"])
     axis.set_xticks([KURTOSIS[init] for init in SHAPES], rotation=25, ha="right", labels=[
-        f"{'inf' if init == 'shape_t4' else format(KURTOSIS[init], 'g')}  {init}" for init in SHAPES])
+        f"{'inf' if init == 'shape_t4' else format(KURTOSIS[init], 'g')}  {scheme_name(init)}"
+        for init in SHAPES])
     axis.set_xticks([], minor=True)
     return captioned(figure, "MNIST, fc, half of the weights a round: area under test accuracy at early stop "
                      "from 50 to 0.2%, paired by seed; mean and 95% t interval. The scale is linear within 1 "
@@ -317,7 +319,7 @@ def draw_influence(axis, named: tuple, title: str, measured: dict, bounds: tuple
     gaps = {init: paired(means, {"xavier_normal": -1, init: 1}) for init in means if measured[init]}
     gaps["xavier_normal"] = np.zeros(len(means["xavier_normal"]))
     styles = {init: (style["color"], style["marker"]) for init, style in scheme_styles(named).items()}
-    families = {init: (*styles[init], [init]) for init in named} | {
+    families = {scheme_name(init): (*styles[init], [init]) for init in named} | {
         "another shape at Xavier's variance": ("0.35", "v", KURTOSIS),
         "gain on Xavier normal": ("#882255", "^", [init for init in gaps if "@" in init]),
         "PyTorch's default": ("#661100", "*", ["torch_default"]), "another": ("0.65", "x", gaps)}
@@ -366,7 +368,7 @@ def survival(groups: dict) -> Figure | None:
                 values = values / density
             if label.startswith("%"):
                 values = 100 * values
-            line(axis, density, values, label=init, ms=2.5, lw=1.2, **STYLES[init])
+            line(axis, density, values, label=scheme_name(init), ms=2.5, lw=1.2, **STYLES[init])
         density_axis(axis, density, "")
         if keys[-1] in ("gradient_norm", "logit_std", "least_class_inputs"):
             axis.set_yscale("log")
@@ -391,7 +393,7 @@ def rare_inputs(groups: dict) -> Figure | None:
         rare = active < RARE * images
         for init in filter(schemes.get, STANDARD):
             density, values = matrix(schemes[init], share_on(rare))
-            line(axes[2 * number], density, 100 * values, label=init, ms=4, **STYLES[init])
+            line(axes[2 * number], density, 100 * values, label=scheme_name(init), ms=4, **STYLES[init])
         density_axis(axes[2 * number], density, "% of fc1's survivors")
         axes[2 * number].set_title(f"{study.title}: on rarely lit pixels ({rare.sum()})")
         rows = [(f"{SHORT[row['contrast']]}, {LABELS['inputs'][row['inputs']]}", row["differences"])
@@ -431,7 +433,7 @@ def earlier(groups: dict) -> Figure | None:
         row, style = table[f"lenet {init.replace('_', '-')}"], {"ms": 4, **STYLES[init]}
         mean, half = np.array(row["mean"]), half_width(np.array(row["sd"]), row["n"])
         there = 0.8 ** np.arange(len(mean))
-        draw_band(axes[0], there, mean, half, label=init, **style)
+        draw_band(axes[0], there, mean, half, label=scheme_name(init), **style)
         density, values = matrix(schemes[init], stats.final_test_acc)
         line(axes[1], density, 100 * values, **style)
     titles = (f"earlier, n = {row['n']}: one reset for all",

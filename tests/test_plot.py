@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib import pyplot as plt
+from matplotlib.text import Text
 from PIL import Image
 
 import plot
@@ -79,7 +80,7 @@ def test_lines_are_the_plain_means_and_bands_go_from_the_lowest_to_the_highest_s
     for axis, (quantity, scale, *_) in zip(figure.axes, plot.CURVE_FIGURES[name]):
         (line,), (mark,), (dotted,), singles = (
             [line for line in axis.lines if plt.getp(line, key) == value] for key, value in (
-                ("label", "xavier_normal"), ("marker", "x"), ("linestyle", ":"), ("linewidth", 0.5)))
+                ("label", "Xavier normal"), ("marker", "x"), ("linestyle", ":"), ("linewidth", 0.5)))
         for number, (x, y) in enumerate(line.get_xydata()):
             levels = [run["levels"][number] for run in runs if number < len(run["levels"])]
             assert x == pytest.approx(100 * sum(levels[0]["kept"].values()) / 266200)
@@ -128,6 +129,7 @@ def test_awkward_groups_are_drawn(tmp_path, settings, capsys):
         if figure:
             figure.set_dpi(40)
             figure.canvas.draw()
+            assert not [text for text in figure.findobj(Text) if "_" in text.get_text()]  # no code names
             plt.close(figure)
     assert capsys.readouterr().err.count("\n") == 1        # of the examples that are not there
 
@@ -203,6 +205,17 @@ def test_schemes_look_different_and_the_standard_ones_always_the_same():
     many = plot.scheme_styles([*map(str, range(80)), *stats.STANDARD])
     assert all(few[init] == many[init] for init in stats.STANDARD)
     assert len({tuple(style.values()) for style in many.values()}) == len(many) == 84
+
+
+def test_a_legend_of_long_names_lies_within_its_figure(tmp_path):
+    for init in stats.STANDARD:
+        fake(tmp_path, init=f"{init}_lit@0.25", levels=2)
+    with plt.rc_context(plot.STYLE):
+        figure = plot.FIGURES["learning"](group_of(tmp_path))
+        figure.canvas.draw()
+    box = figure.legends[0].get_window_extent()
+    assert 0 <= box.x0 < box.x1 <= figure.bbox.width
+    plt.close(figure)
 
 
 def test_a_scale_of_colours_stays_one():

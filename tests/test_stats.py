@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import stats
+from inits import INITS
 from runs import save_file
 
 SIZES = {"fc": {"fc1": 235200, "fc2": 30000, "out": 1000},
@@ -130,6 +131,18 @@ def test_groups_differ_in_more_than_scheme_and_seed(tmp_path):
     assert list(found["mnist-fc-magnitude"]) == ["xavier_normal", "xavier_uniform", "kaiming_normal", "alpha",
                                                  "zeta"]
     assert [run["config"]["seed"] for run in found["mnist-fc-magnitude"]["xavier_normal"]] == [2, 10]
+
+
+@pytest.mark.parametrize("init, name", [
+    ("kaiming_uniform", "Kaiming uniform"), ("xavier_normal@0.5", "Xavier normal × 0.5"),
+    ("xavier_normal_lit@2", "Xavier normal, active pixels only × 2"), ("my_own@1e-06", "my own × 1e-06")])
+def test_a_scheme_is_called_as_people_write_it(init, name):
+    assert stats.scheme_name(init) == name
+
+
+def test_no_two_schemes_share_a_name_and_no_name_is_left_of_a_scheme_that_is_gone():
+    assert len({stats.scheme_name(init) for init in INITS}) == len(INITS)
+    assert stats.SCHEME_NAMES.keys() <= INITS.keys()
 
 
 def test_table_and_layer_densities_equal_a_plain_count(tmp_path):

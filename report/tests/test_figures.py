@@ -6,6 +6,7 @@ import statistics
 import numpy as np
 import pytest
 from matplotlib import pyplot as plt
+from matplotlib.text import Text
 
 import figures
 import inference
@@ -13,7 +14,7 @@ import mechanism
 import stats
 import study
 import tables
-from stats import STANDARD
+from stats import STANDARD, scheme_name
 from study import METHODS, SPARSE, UPPER
 
 from .conftest import ROOT
@@ -24,8 +25,11 @@ DRAWN = sorted(set(figures.FIGURES) - {"diagram", "examples"})
 
 @pytest.fixture(autouse=True)
 def closed():
+    """No figure of any test shows a scheme's code name."""
     yield
+    shown = {text.get_text() for number in plt.get_fignums() for text in plt.figure(number).findobj(Text)}
     plt.close("all")
+    assert not [text for text in shown if "_" in text]
 
 
 def shapes_of(name, first=0, fall=1.0):
@@ -50,7 +54,7 @@ def test_the_tradeoff_has_the_plain_means_of_fresh_seeds():
     runs = standards(4)
     for axis in figures.tradeoff(stats.groups(runs)).axes:
         for line, (init, fresh) in zip(axis.lines, of_seeds(runs).items()):
-            assert len(fresh) == 4 and line.get_label() == init
+            assert len(fresh) == 4 and line.get_label() == scheme_name(init)
             for level, place in ((fresh[0]["levels"][number], number) for number in (0, 13, 28)):
                 own = [100 * run["levels"][place]["test_acc"][1] for run in fresh]
                 assert line.get_xydata()[place] == pytest.approx(
@@ -82,7 +86,7 @@ CUSTOMS = {"xavier_normal@0.5": 0.4, "orthogonal": 0.1}
     (figures.differences, tables.contrasts, standards(8), STANDARD[1:], "xavier_normal",
      ("scale", "shape", "interaction")),
     (figures.customs, tables.confirmed, final(CUSTOMS, "xavier_uniform"), list(CUSTOMS), "xavier_uniform",
-     list(CUSTOMS))])
+     [scheme_name(init) for init in CUSTOMS])])
 def test_differences_are_drawn_within_seeds_and_their_means_as_in_their_table(draw, table, runs, inits, base,
                                                                              labels):
     found = stats.groups(runs)
@@ -91,7 +95,7 @@ def test_differences_are_drawn_within_seeds_and_their_means_as_in_their_table(dr
               for run in runs}
     for container, init in zip(above.containers, inits, strict=True):
         gaps = [values[init, seed] - values[base, seed] for seed in range(10, 18)]
-        assert container.get_label() == init
+        assert container.get_label() == scheme_name(init)
         assert container.lines[0].get_ydata()[0] == pytest.approx(statistics.mean(gaps))
     same_as_in_the_table(below, sorted(table(found), key=lambda row: -row["range"][0]))
     assert [label.get_text().replace("\n", " ") for label in below.get_yticklabels()][::-1] == [
@@ -144,7 +148,8 @@ def test_the_influence_has_the_plain_means_of_measure_and_accuracy():
             init, accuracy = run["config"]["init"], [100 * level["test_acc"][1] for level in run["levels"]]
             x.setdefault(init, []).append(run["levels"][4]["diagnostics"]["layers"]["fc1"]["rho"])
             means.setdefault(init, []).append(inference.mean_over_range(own, accuracy, bounds))
-        assert [drawn.get_label() for drawn in axis.containers] == named and set(named) == set(x)
+        assert [drawn.get_label() for drawn in axis.containers] == [*map(scheme_name, named)]
+        assert set(named) == set(x)
         for init, drawn in zip(named, axis.containers):
             gap = statistics.mean(means[init]) - statistics.mean(means["xavier_normal"])
             assert drawn.lines[0].get_xdata() == pytest.approx([statistics.mean(x[init])])
@@ -171,7 +176,7 @@ def test_the_earlier_study_is_drawn_from_its_test_accuracies():
     there = json.loads((ROOT / "report" / "earlier-study.json").read_text())["table"]
     for line, init in zip(left.lines, STANDARD, strict=True):
         row = there[f"lenet {init.replace('_', '-')}"]
-        assert line.get_ydata().tolist() == row["mean"] and line.get_label() == init
+        assert line.get_ydata().tolist() == row["mean"] and line.get_label() == scheme_name(init)
         assert left.get_title().startswith(f"earlier, n = {row['n']}")
     assert len(right.lines) == 4
 
