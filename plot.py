@@ -237,7 +237,8 @@ def example_images(group: Group) -> Figure | None:
 FIGURES = {**{name: functools.partial(curves, rows) for name, rows in CURVE_FIGURES.items()},
            "learning": learning, "layers": density_by_layer, "inits": initial_weights, "inputs": inputs,
            "examples": example_images}
-TABLES = {"csv": stats.accuracy_csv, "md": stats.accuracy_markdown}
+TABLES = {"table.csv": stats.accuracy_csv, "table.md": stats.accuracy_markdown,
+          "curves.csv": stats.curves_csv}
 
 
 def write(path: Path, content: bytes) -> None:
@@ -262,8 +263,8 @@ def draw_group(group: Group, folder: Path) -> None:
         figure = function(group)
         if figure:
             write(folder / f"{group.name}-{name}.png", png(figure))
-    for kind, function in TABLES.items():
-        write(folder / f"{group.name}-table.{kind}", function(group.name, group.schemes).encode())
+    for name, function in TABLES.items():
+        write(folder / f"{group.name}-{name}", function(group.name, group.schemes).encode())
 
 
 def main() -> None:

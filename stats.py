@@ -28,6 +28,7 @@ NEEDED = {"run": ("config", "provenance", "init", "levels"),
           "level": ("level", "kept", "size", "step", "train_loss", "val_loss", "val_acc", "test_acc",
                     "diverged", "inputs")}
 SETTINGS = ("pruner", "scope", "rewind", "epochs", "steps")     # what a caption says of a run's config
+EVALUATED = ("step", "test_acc", "test_loss", "val_acc", "val_loss")    # of an evaluation, in curves.csv
 
 Summary = namedtuple("Summary", "mean sd median n min max")     # each (L,)
 
@@ -222,11 +223,25 @@ def accuracy_rows(schemes: dict[str, list[dict]]) -> list[dict]:
     return sorted(rows, key=lambda row: (row["level"], *rank(row["init"])))
 
 
-def cells(rows: list[dict], digits: int) -> list[list[str]]:
-    """The rows as text under their heads, empty where a number is not there."""
+def curve_rows(schemes: dict[str, list[dict]]) -> list[dict]:
+    """A group's rows, one a run and level: EVALUATED at the minimum-validation-loss checkpoint (early_*) and
+    at the level's end (final_*), accuracy in [0, 1] and loss in nats; NaN for what is not finite, as all of
+    early_* where no validation loss was."""
+    def evaluation(when, level, index):
+        return {f"{when}_{key}": NAN if index is None else entry(level.get(key, []), index)
+                for key in EVALUATED}
+    return [{"scheme": init, "seed": run["config"]["seed"], "level": level["level"],
+             "density": density(level), **evaluation("early", level, early_stop(level)),
+             **evaluation("final", level, -1)}
+            for init, runs in schemes.items() for run in runs for level in run["levels"]]
+
+
+def cells(rows: list[dict], digits: int | None = None) -> list[list[str]]:
+    """The rows as text under their heads, empty where a number is not there; without `digits` as precise as
+    they are."""
     def text(value):
         if isinstance(value, float):
-            return "" if np.isnan(value) else f"{value:.{digits}f}"
+            return "" if np.isnan(value) else repr(value) if digits is None else f"{value:.{digits}f}"
         return str(value)
     return [list(rows[0])] + [[text(value) for value in row.values()] for row in rows]
 
@@ -234,6 +249,11 @@ def cells(rows: list[dict], digits: int) -> list[list[str]]:
 def accuracy_csv(name: str, schemes: dict[str, list[dict]]) -> str:
     """A group's table as CSV."""
     return "".join(",".join(line) + "\n" for line in cells(accuracy_rows(schemes), 4))
+
+
+def curves_csv(name: str, schemes: dict[str, list[dict]]) -> str:
+    """A group's levels, run by run, as CSV."""
+    return "".join(",".join(line) + "\n" for line in cells(curve_rows(schemes)))
 
 
 def accuracy_markdown(name: str, schemes: dict[str, list[dict]]) -> str:

@@ -54,7 +54,7 @@ def test_every_figure_and_table_is_written(tmp_path):
         fake(tmp_path / "runs", init=init, seed=seed, levels=19 - 2 * seed)
     result = run_plot(tmp_path)
     names = [f"mnist-fc-magnitude-{name}" for name in (
-        *(f"{name}.png" for name in plot.FIGURES), *(f"table.{kind}" for kind in plot.TABLES))]
+        *(f"{name}.png" for name in plot.FIGURES), *plot.TABLES)]
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.splitlines() == [f"figures/{name}" for name in names]
     assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == sorted(names)
@@ -68,7 +68,7 @@ def test_baselines_have_tables_alone_and_the_same_bytes_again(here):
         fake(here / "runs", pruner="none", seed=seed, levels=1)
     plot.main()
     first = {path.name: path.read_bytes() for path in (here / "figures").iterdir()}
-    assert sorted(first) == ["mnist-fc-none-table.csv", "mnist-fc-none-table.md"]
+    assert sorted(first) == [f"mnist-fc-none-{name}" for name in sorted(plot.TABLES)]
     plot.main()
     assert first == {path.name: path.read_bytes() for path in (here / "figures").iterdir()}
 

@@ -202,6 +202,31 @@ def test_written_tables_hold_the_rows(tmp_path):
                 assert same or float(cell) == pytest.approx(value, abs=0.51 * 10 ** -digits)
 
 
+def test_the_curves_hold_every_number_of_two_evaluations_of_each_level(tmp_path):
+    """As they are in metrics.json, to the last digit; a level without a finite loss has no checkpoint, and
+    an end whose loss is not finite."""
+    for init in ("xavier_normal", "nano@0.5"):
+        fake(tmp_path, init=init, levels=3, diverge=[1])
+        fake(tmp_path, init=init, seed=3, levels=1)
+    name, schemes = next(iter(stats.groups(stats.read(tmp_path)).items()))
+    schemes["nano@0.5"][0]["levels"][2]["val_loss"] = [None] * LOOKS
+    head, *body = csv.reader(stats.curves_csv(name, schemes).splitlines())
+    keys = ("step", "test_acc", "test_loss", "val_acc", "val_loss")
+    assert head == ["scheme", "seed", "level", "density", *(f"early_{key}" for key in keys),
+                    *(f"final_{key}" for key in keys)]
+    expected = []
+    for init, runs in schemes.items():
+        for run, level in ((run, level) for run in runs for level in run["levels"]):
+            losses = [math.inf if loss is None else loss for loss in level["val_loss"]]
+            early = [level[key][losses.index(min(losses))] for key in keys]
+            final = [level[key][-1] for key in keys]
+            expected.append([init, run["config"]["seed"], level["level"],
+                             sum(level["kept"].values()) / 266200,
+                             *([None] * 5 if min(losses) == math.inf else early), *final])
+    assert body == [["" if value is None else str(value) for value in row] for row in expected]
+    assert len(body) == 8 and body[1][-1] == "" != body[1][8] and body[6][4:9] == [""] * 5
+
+
 def test_mixed_counts_what_differs():
     runs = [{"provenance": [{"commit": "a"}], "config": {}} for _ in range(4)]
     assert stats.mixed(runs) == {} == stats.mixed([])
