@@ -208,6 +208,7 @@ def glyphs(_path, _scratch, **style) -> dict[str, np.ndarray]:
 
 def glyph_masters() -> torch.Tensor:
     """Every font's digits, upright in the middle of their cells: (font, digit, 64, 64) float32 in [0, 1]."""
+    os.environ.pop("MPLBACKEND", None)  # a notebook's, which stops the import where it is not installed
     from matplotlib import get_data_path
     from matplotlib.ft2font import FT2Font
     masters = torch.zeros(len(FONTS), 10, 64, 64)

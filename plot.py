@@ -14,14 +14,16 @@ from collections import namedtuple
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import matplotlib
 import numpy as np
-from matplotlib import pyplot as plt
-from matplotlib.figure import Figure
 from PIL import Image
 
 import stats
 from data import atomic_write
+
+os.environ.pop("MPLBACKEND", None)  # a notebook's, which stops the import where it is not installed
+import matplotlib  # noqa: E402
+from matplotlib import pyplot as plt  # noqa: E402
+from matplotlib.figure import Figure  # noqa: E402
 
 STYLE = {"font.size": 12, "axes.titlesize": 12, "legend.fontsize": 11, "legend.frameon": False,
          "figure.dpi": 150, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
@@ -45,6 +47,13 @@ CURVE_FIGURES = {   # figure: its panels' quantity of a level, scale, whether zo
 LEARNING = [("val_acc", 100, "validation accuracy (%)"), ("val_loss", 1, "validation loss (nats)")]
 
 Group = namedtuple("Group", "name schemes runs config styles data_dir")     # schemes {init: its runs}
+
+
+def set_style() -> None:
+    """Set the backend and every setting of a figure, whatever a matplotlibrc here says."""
+    matplotlib.use("Agg")
+    matplotlib.rcdefaults()
+    plt.rcParams.update(STYLE)
 
 
 def scheme_styles(names: Iterable[str]) -> dict[str, dict]:
@@ -276,8 +285,7 @@ def main() -> None:
     runs = [run for run in stats.read(args.runs) if run["levels"]]
     if not runs:
         raise SystemExit(f"No run in {args.runs} has finished a level yet: wait for one.")
-    matplotlib.use("Agg")
-    plt.rcParams.update(STYLE)
+    set_style()
     styles = scheme_styles(run["config"]["init"] for run in runs)
     try:
         Path(args.figures).mkdir(parents=True, exist_ok=True)

@@ -11,10 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import matplotlib
 import numpy as np
-from matplotlib import pyplot as plt
-from matplotlib.figure import Figure
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
@@ -29,6 +26,10 @@ from plot import captioned, panels, plain_ticks, scheme_styles  # noqa: E402
 from stats import STANDARD, early_test_acc, matrix, scheme_name  # noqa: E402
 from study import (CONTRASTS, CONTROLS, FULL, HALVED, METHODS, RARE, SHAPES, SPARSE, UPPER,  # noqa: E402
                    Study, by_scheme, candidates, confirming, exploring, seed_counts, studies, under)
+
+import matplotlib  # noqa: E402  after plot, which sees to it that a notebook's backend stops no import
+from matplotlib import pyplot as plt  # noqa: E402
+from matplotlib.figure import Figure  # noqa: E402
 
 STYLES = scheme_styles(())
 SHORT = {"variance_scaling": "scale", "distribution": "shape"}
@@ -529,8 +530,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=HERE.parent / "results", help="folder of runs' metrics")
     parser.add_argument("--figures", type=Path, default=HERE.parent / "figures", help="folder to write to")
     args = parser.parse_args()
-    matplotlib.use("Agg")
-    plt.rcParams.update(plot.STYLE)
+    plot.set_style()
     try:
         draw(stats.groups([run for run in stats.read(args.runs) if run["levels"]]), args.figures)
     except OSError as error:

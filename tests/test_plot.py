@@ -63,6 +63,30 @@ def test_every_figure_and_table_is_written(tmp_path):
         Image.open(path).load()         # fails for a file cut short
 
 
+PERSONAL = ("backend: TkAgg", "backend_fallback: False", "interactive: True", "savefig.dpi: 600",
+            "savefig.bbox: tight", "text.usetex: True", "font.family: serif", "figure.facecolor: black")
+
+
+def test_a_figure_is_the_same_under_a_persons_and_a_notebooks_settings(here, monkeypatch):
+    fake(here / "runs", levels=2)
+    (here / "matplotlibrc").write_text("\n".join(PERSONAL))
+    monkeypatch.setattr(plot, "FIGURES", {"early_stop": plot.FIGURES["early_stop"]})
+    plot.main()
+    path = here / "figures" / "mnist-fc-magnitude-early_stop.png"
+    own = path.read_bytes()
+    path.unlink()
+    cut = "import plot; plot.FIGURES = {'early_stop': plot.FIGURES['early_stop']}; plot.main()"
+    subprocess.run([sys.executable, "-c", cut], check=True, env={
+        **os.environ, "PYTHONPATH": str(ROOT), "MATPLOTLIBRC": str(here / "matplotlibrc"),
+        "MPLBACKEND": "not_installed"})
+    assert path.read_bytes() == own
+
+
+def test_a_notebooks_backend_does_not_stop_glyphs_from_being_drawn():
+    subprocess.run([sys.executable, "-c", "import data; data.glyph_masters()"], check=True, cwd=ROOT,
+                   env={**os.environ, "MPLBACKEND": "not_installed"})
+
+
 def test_baselines_have_tables_alone_and_the_same_bytes_again(here):
     for seed in range(2):
         fake(here / "runs", pruner="none", seed=seed, levels=1)

@@ -1,7 +1,10 @@
 """What the report's figures draw against plain means of the runs."""
 import itertools
 import json
+import os
 import statistics
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -194,6 +197,23 @@ def test_the_examples_are_images_of_their_class(tmp_path, capsys):
         sheet = axis.images[0].get_array()
         tiles = np.add.outer(10 * np.arange(10), np.arange(8)).repeat(side, 0).repeat(side, 1)
         assert sheet.shape[:2] == tiles.shape and (sheet.T == tiles.T).all()
+
+
+def test_a_figure_is_the_same_under_a_persons_and_a_notebooks_settings(tmp_path, monkeypatch):
+    (tmp_path / "matplotlibrc").write_text("figure.dpi: 60\nfont.family: serif\nfigure.facecolor: black\n")
+    cut = ("import figures; figures.FIGURES = {'diagram': figures.diagram}; "
+           "figures.stats.read = lambda root: []; figures.main()")
+    subprocess.run([sys.executable, "-c", cut, "--figures", tmp_path], check=True, env={
+        **os.environ, "PYTHONPATH": str(ROOT / "report"), "MATPLOTLIBRC": str(tmp_path / "matplotlibrc"),
+        "MPLBACKEND": "not_installed"})
+    path = tmp_path / "study-diagram.png"
+    theirs = path.read_bytes()
+    path.unlink()
+    monkeypatch.setattr(figures, "FIGURES", {"diagram": figures.diagram})
+    monkeypatch.setattr(stats, "read", lambda root: [])
+    monkeypatch.setattr("sys.argv", ["figures.py", "--figures", str(tmp_path)])
+    figures.main()
+    assert path.read_bytes() == theirs
 
 
 def test_a_place_that_takes_no_figures_is_named(tmp_path, monkeypatch):
