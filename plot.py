@@ -276,6 +276,15 @@ def draw_group(group: Group, folder: Path) -> None:
         write(folder / f"{group.name}-{name}", function(group.name, group.schemes).encode())
 
 
+def run_cli(script: Callable[[], None]) -> None:
+    """Run a script's main function; once the reader of its output is gone, exit with 128 + SIGPIPE."""
+    try:
+        script()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())     # or the flush at exit fails too
+        sys.exit(141)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", default="runs", help="folder of runs")
@@ -296,9 +305,11 @@ def main() -> None:
                 print(f"{name}: the lines mix {what}: {each}.", file=sys.stderr)
             group = Group(name, schemes, runs, runs[0]["config"], styles, args.data_dir)
             draw_group(group, Path(args.figures))
+    except BrokenPipeError:     # of what is printed, not of the folder
+        raise
     except OSError as error:
         raise SystemExit(f"Cannot write to {args.figures} ({error}): name another folder with --figures.")
 
 
 if __name__ == "__main__":
-    main()
+    run_cli(main)

@@ -533,9 +533,11 @@ def main() -> None:
     plot.set_style()
     try:
         draw(stats.groups([run for run in stats.read(args.runs) if run["levels"]]), args.figures)
+    except BrokenPipeError:     # of what is printed, not of the folder
+        raise
     except OSError as error:
         raise SystemExit(f"Cannot write to {args.figures} ({error}): name another folder with --figures.")
 
 
 if __name__ == "__main__":
-    main()
+    plot.run_cli(main)

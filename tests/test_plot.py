@@ -224,6 +224,16 @@ def test_wrong_input_is_one_sentence(here, capsys, levels, spoil, says):
     assert capsys.readouterr().out == ""
 
 
+def test_a_pipe_that_is_closed_ends_the_script_quietly(tmp_path):
+    fake(tmp_path / "runs", pruner="none", levels=1)
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([sys.executable, ROOT / "plot.py"], stdout=writer, stderr=subprocess.PIPE,
+                          cwd=tmp_path)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
 def test_schemes_look_different_and_the_standard_ones_always_the_same():
     few = plot.scheme_styles(stats.STANDARD)
     many = plot.scheme_styles([*map(str, range(80)), *stats.STANDARD])

@@ -223,3 +223,13 @@ def test_a_place_that_takes_no_figures_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", ["figures.py", "--figures", str(tmp_path / "file")])
     with pytest.raises(SystemExit, match="^Cannot write to .*: name another folder with --figures.$"):
         figures.main()
+
+
+def test_a_pipe_that_is_closed_is_no_fault_of_the_folder(tmp_path, monkeypatch):
+    def closed(groups, folder):
+        raise BrokenPipeError
+    monkeypatch.setattr(figures, "draw", closed)
+    monkeypatch.setattr(stats, "read", lambda root: [])
+    monkeypatch.setattr("sys.argv", ["figures.py", "--figures", str(tmp_path)])
+    with pytest.raises(BrokenPipeError):
+        figures.main()
