@@ -209,11 +209,14 @@ def glyphs(_path, _scratch, **style) -> dict[str, np.ndarray]:
 def glyph_masters() -> torch.Tensor:
     """Every font's digits, upright in the middle of their cells: (font, digit, 64, 64) float32 in [0, 1]."""
     os.environ.pop("MPLBACKEND", None)  # a notebook's, which stops the import where it is not installed
-    from matplotlib import get_data_path
+    import matplotlib
     from matplotlib.ft2font import FT2Font
+    if matplotlib.__version_info__ < (3, 11):
+        raise SystemExit(f"matplotlib {matplotlib.__version__} draws other glyphs than 3.11 and later: "
+                         "pip install 'matplotlib>=3.11'")
     masters = torch.zeros(len(FONTS), 10, 64, 64)
     for name, cells in zip(FONTS, masters):
-        font = FT2Font(str(Path(get_data_path(), "fonts", "ttf", f"{name}.ttf")))
+        font = FT2Font(str(Path(matplotlib.get_data_path(), "fonts", "ttf", f"{name}.ttf")))
         font.set_size(52, 72)  # points, dots an inch: digits about 40 pixels high
         for digit, cell in enumerate(cells):
             font.set_text(str(digit))

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 from matplotlib import pyplot as plt
@@ -15,6 +16,7 @@ from PIL import Image
 
 import plot
 import stats
+from data import glyph_masters
 from test_stats import fake
 
 ROOT = Path(__file__).parent.parent
@@ -85,6 +87,12 @@ def test_a_figure_is_the_same_under_a_persons_and_a_notebooks_settings(here, mon
 def test_a_notebooks_backend_does_not_stop_glyphs_from_being_drawn():
     subprocess.run([sys.executable, "-c", "import data; data.glyph_masters()"], check=True, cwd=ROOT,
                    env={**os.environ, "MPLBACKEND": "not_installed"})
+
+
+def test_an_older_matplotlib_draws_no_glyphs(monkeypatch):
+    monkeypatch.setattr(matplotlib, "__version_info__", (3, 10, 9, "final", 0))
+    with pytest.raises(SystemExit, match="matplotlib>=3.11"):
+        glyph_masters()
 
 
 def test_baselines_have_tables_alone_and_the_same_bytes_again(here):
