@@ -276,6 +276,18 @@ def draw_group(group: Group, folder: Path) -> None:
         write(folder / f"{group.name}-{name}", function(group.name, group.schemes).encode())
 
 
+def show(groups: list[Group], folder: Path) -> None:
+    """Prints a table of each group of several levels, where there are few, and which figure to open first:
+    that of the group with the most levels in all."""
+    curved = [group for group in groups if max(len(run["levels"]) for run in group.runs) > 1]
+    for group in curved if len(curved) <= 4 else ():
+        print(f"\n{stats.accuracy_text(group.name, group.schemes)}")
+    drawn = {group.name: sum(len(run["levels"]) for run in group.runs) for group in groups
+             if group.config["pruner"] != "none"}
+    if drawn:
+        print(f"Open first: {folder / max(drawn, key=drawn.get)}-accuracy.png")
+
+
 def run_cli(script: Callable[[], None]) -> None:
     """Run a script's main function; once the reader of its output is gone, exit with 128 + SIGPIPE."""
     try:
@@ -296,19 +308,20 @@ def main() -> None:
         raise SystemExit(f"No run in {args.runs} has finished a level yet: wait for one.")
     set_style()
     styles = scheme_styles(run["config"]["init"] for run in runs)
+    groups = [Group(name, schemes, its, its[0]["config"], styles, args.data_dir)
+              for name, schemes in stats.groups(runs).items() for its in [sum(schemes.values(), [])]]
     try:
         Path(args.figures).mkdir(parents=True, exist_ok=True)
-        for name, schemes in stats.groups(runs).items():
-            runs = sum(schemes.values(), [])
-            for what, values in stats.mixed(runs).items():
+        for group in groups:
+            for what, values in stats.mixed(group.runs).items():
                 each = ", ".join(f"{value} ({count} runs)" for value, count in values.items())
-                print(f"{name}: the lines mix {what}: {each}.", file=sys.stderr)
-            group = Group(name, schemes, runs, runs[0]["config"], styles, args.data_dir)
+                print(f"{group.name}: the lines mix {what}: {each}.", file=sys.stderr)
             draw_group(group, Path(args.figures))
     except BrokenPipeError:     # of what is printed, not of the folder
         raise
     except OSError as error:
         raise SystemExit(f"Cannot write to {args.figures} ({error}): name another folder with --figures.")
+    show(groups, Path(args.figures))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Numbers from runs: curves over levels and over training steps, and their means and spread over seeds. A run
 here is the dict in its metrics.json, and a level the record of one."""
 import functools
+import textwrap
 from collections import Counter, namedtuple
 from collections.abc import Callable
 from pathlib import Path
@@ -263,6 +264,25 @@ def accuracy_markdown(name: str, schemes: dict[str, list[dict]]) -> str:
     lines = "".join("| " + " | ".join(line) + " |\n" for line in (head, rule, *body))
     says = f"Test accuracy at each level's end and weights remaining, in %. {settings_text(schemes)}"
     return f"# {name}\n\n{says}\n\n{lines}"
+
+
+def accuracy_text(name: str, schemes: dict[str, list[dict]], columns: int = 6) -> str:
+    """A group's means for a screen 100 wide: schemes by density, from the first level to the last and about
+    evenly on a log scale between, and n, the fewest and the most seeds of a mean."""
+    rows = accuracy_rows(schemes)
+    found = {(row["init"], row["level"]): row for row in rows}
+    wanted = np.geomspace(rows[0]["remaining"] / 100, rows[-1]["remaining"] / 100, columns)
+    levels = picked(sum(schemes.values(), []), wanted)
+    lines = [["", *(f"{100 * share:.3g}" for _, share in levels), "n"]]
+    for init in schemes:
+        its = [found.get((init, number)) for number, _ in levels]
+        counts = sorted({row["n"] for row in its if row})
+        lines.append([scheme_name(init)[:44], *(f"{row['mean']:.2f}" if row else "" for row in its),
+                      "-".join(map(str, counts[:1] + counts[1:][-1:]))])
+    wide = max(len(line[0]) for line in lines)
+    head = f"{name}: mean test accuracy in % at a level's end, by % of weights remaining"
+    body = (line[0].ljust(wide) + "".join(cell.rjust(8) for cell in line[1:]) for line in lines)
+    return "\n".join([*textwrap.wrap(head, 100, break_on_hyphens=False), *body]) + "\n"
 
 
 def settings_text(schemes: dict[str, list[dict]]) -> str:

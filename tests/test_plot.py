@@ -58,7 +58,7 @@ def test_every_figure_and_table_is_written(tmp_path):
     names = [f"mnist-fc-magnitude-{name}" for name in (
         *(f"{name}.png" for name in plot.FIGURES), *plot.TABLES)]
     assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout.splitlines() == [f"figures/{name}" for name in names]
+    assert result.stdout.splitlines()[:len(names)] == [f"figures/{name}" for name in names]
     assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == sorted(names)
     for path in (tmp_path / "figures").glob("*.png"):
         assert path.stat().st_size > 10_000
@@ -230,6 +230,23 @@ def test_wrong_input_is_one_sentence(here, capsys, levels, spoil, says):
     with pytest.raises(SystemExit, match=says):
         plot.main()
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("groups", [4, 5])
+def test_the_screen_has_the_tables_of_few_groups_and_the_figure_of_most_levels(here, monkeypatch, capsys,
+                                                                              groups):
+    """A group of single levels has no table and does not count."""
+    for place in range(groups):
+        fake(here / "runs", levels=4 if place == 2 else 3, extras=f"-{place}")
+    fake(here / "runs", net="conv2", levels=1)
+    monkeypatch.setattr(plot, "FIGURES", {})
+    plot.main()
+    *lines, last = capsys.readouterr().out.splitlines()
+    found = stats.groups(stats.read(here / "runs")).items()
+    tables = [stats.accuracy_text(name, schemes) for name, schemes in found if "conv2" not in name]
+    expected = "".join(f"\n{table}\n" for table in tables).splitlines() if groups == 4 else []
+    assert lines[3 * len(found):] == expected
+    assert last == "Open first: figures/mnist-fc-magnitude-2-accuracy.png"
 
 
 def test_a_pipe_that_is_closed_ends_the_script_quietly(tmp_path):

@@ -227,6 +227,23 @@ def test_the_curves_hold_every_number_of_two_evaluations_of_each_level(tmp_path)
     assert len(body) == 8 and body[1][-1] == "" != body[1][8] and body[6][4:9] == [""] * 5
 
 
+def test_a_table_for_the_screen_has_the_plain_means_at_levels_even_on_a_log_scale(tmp_path):
+    names = {"xavier_normal": "Xavier normal", "long_" * 20: "long " * 8 + "long"}
+    written = {init: [fake(tmp_path, init=init, seed=seed, levels=26 - 10 * seed) for seed in range(2)]
+               for init in names}
+    name, schemes = next(iter(stats.groups(stats.read(tmp_path)).items()))
+    title, head, *lines = stats.accuracy_text(name, schemes).splitlines()
+    assert title.startswith(f"{name}: ") and max(map(len, (title, head, *lines))) == 100
+    levels, runs = (0, 5, 10, 15, 20, 25), written["xavier_normal"]
+    densities = [stats.density(runs[0]["levels"][level]) for level in levels]
+    assert head.split() == [*(f"{100 * density:.3g}" for density in densities), "n"]
+    for line, (init, its) in zip(lines, written.items(), strict=True):
+        means = [statistics.mean(run["levels"][level]["test_acc"][-1] for run in its[:2 - (level > 15)])
+                 for level in levels]
+        assert line[:44].strip() == names[init]
+        assert line[44:].split() == [*(f"{100 * mean:.2f}" for mean in means), "1-2"]
+
+
 def test_mixed_counts_what_differs():
     runs = [{"provenance": [{"commit": "a"}], "config": {}} for _ in range(4)]
     assert stats.mixed(runs) == {} == stats.mixed([])
