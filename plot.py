@@ -288,6 +288,14 @@ def show(groups: list[Group], folder: Path) -> None:
         print(f"Open first: {folder / max(drawn, key=drawn.get)}-accuracy.png")
 
 
+def path_arg(text: str) -> Path:
+    """An argparse type: a path, where ~ is the user's home also behind a flag's equals sign."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise argparse.ArgumentTypeError(f"{text!r} is in the home of no user here: give the whole path")
+
+
 def run_cli(script: Callable[[], None]) -> None:
     """Run a script's main function; once the reader of its output is gone, exit with 128 + SIGPIPE."""
     try:
@@ -299,9 +307,10 @@ def run_cli(script: Callable[[], None]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--runs", default="runs", help="folder of runs")
-    parser.add_argument("--figures", default="figures", help="folder to write to")
-    parser.add_argument("--data-dir", default=os.environ.get("DATA_DIR", "data"), help="folder of <name>.npz")
+    parser.add_argument("--runs", type=path_arg, default="runs", help="folder of runs")
+    parser.add_argument("--figures", type=path_arg, default="figures", help="folder to write to")
+    parser.add_argument("--data-dir", type=path_arg, default=os.environ.get("DATA_DIR", "data"),
+                        help="folder of <name>.npz")
     args = parser.parse_args()
     runs = [run for run in stats.read(args.runs) if run["levels"]]
     if not runs:
@@ -311,17 +320,17 @@ def main() -> None:
     groups = [Group(name, schemes, its, its[0]["config"], styles, args.data_dir)
               for name, schemes in stats.groups(runs).items() for its in [sum(schemes.values(), [])]]
     try:
-        Path(args.figures).mkdir(parents=True, exist_ok=True)
+        args.figures.mkdir(parents=True, exist_ok=True)
         for group in groups:
             for what, values in stats.mixed(group.runs).items():
                 each = ", ".join(f"{value} ({count} runs)" for value, count in values.items())
                 print(f"{group.name}: the lines mix {what}: {each}.", file=sys.stderr)
-            draw_group(group, Path(args.figures))
+            draw_group(group, args.figures)
     except BrokenPipeError:     # of what is printed, not of the folder
         raise
     except OSError as error:
         raise SystemExit(f"Cannot write to {args.figures} ({error}): name another folder with --figures.")
-    show(groups, Path(args.figures))
+    show(groups, args.figures)
 
 
 if __name__ == "__main__":

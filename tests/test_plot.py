@@ -259,6 +259,18 @@ def test_a_pipe_that_is_closed_ends_the_script_quietly(tmp_path):
     assert (done.returncode, done.stderr) == (141, b"")
 
 
+def test_a_tilde_is_the_home_of_its_user(here, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(here / "home"))
+    fake(here / "home" / "runs", pruner="none", levels=1)
+    monkeypatch.setattr(sys, "argv", ["plot.py", "--runs=~/runs", "--figures=~/drawn"])
+    plot.main()
+    assert len([*(here / "home" / "drawn").iterdir()]) == len(plot.TABLES) and not [*here.glob("~*")]
+    monkeypatch.setattr(sys, "argv", ["plot.py", "--runs=~/runs", "--figures=~no one/drawn"])
+    with pytest.raises(SystemExit) as refused:
+        plot.main()
+    assert refused.value.code == 2 and "--figures" in capsys.readouterr().err
+
+
 def test_schemes_look_different_and_the_standard_ones_always_the_same():
     few = plot.scheme_styles(stats.STANDARD)
     many = plot.scheme_styles([*map(str, range(80)), *stats.STANDARD])
