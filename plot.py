@@ -246,8 +246,9 @@ def example_images(group: Group) -> Figure | None:
 FIGURES = {**{name: functools.partial(curves, rows) for name, rows in CURVE_FIGURES.items()},
            "learning": learning, "layers": density_by_layer, "inits": initial_weights, "inputs": inputs,
            "examples": example_images}
-TABLES = {"table.csv": stats.accuracy_csv, "table.md": stats.accuracy_markdown,
-          "curves.csv": stats.curves_csv}
+TABLES = {"table.csv": lambda group: stats.to_csv(stats.accuracy_rows(group.schemes), 4),
+          "table.md": lambda group: stats.accuracy_markdown(group.name, group.schemes),
+          "curves.csv": lambda group: stats.to_csv(stats.curve_rows(group.schemes))}
 
 
 def write(path: Path, content: bytes) -> None:
@@ -273,7 +274,7 @@ def draw_group(group: Group, folder: Path) -> None:
         if figure:
             write(folder / f"{group.name}-{name}.png", png(figure))
     for name, function in TABLES.items():
-        write(folder / f"{group.name}-{name}", function(group.name, group.schemes).encode())
+        write(folder / f"{group.name}-{name}", function(group).encode())
 
 
 def show(groups: list[Group], folder: Path) -> None:

@@ -247,14 +247,9 @@ def cells(rows: list[dict], digits: int | None = None) -> list[list[str]]:
     return [list(rows[0])] + [[text(value) for value in row.values()] for row in rows]
 
 
-def accuracy_csv(name: str, schemes: dict[str, list[dict]]) -> str:
-    """A group's table as CSV."""
-    return "".join(",".join(line) + "\n" for line in cells(accuracy_rows(schemes), 4))
-
-
-def curves_csv(name: str, schemes: dict[str, list[dict]]) -> str:
-    """A group's levels, run by run, as CSV."""
-    return "".join(",".join(line) + "\n" for line in cells(curve_rows(schemes)))
+def to_csv(rows: list[dict], digits: int | None = None) -> str:
+    """Rows as CSV, their numbers as in `cells`."""
+    return "".join(",".join(line) + "\n" for line in cells(rows, digits))
 
 
 def accuracy_markdown(name: str, schemes: dict[str, list[dict]]) -> str:

@@ -192,7 +192,7 @@ def test_written_tables_hold_the_rows(tmp_path):
     assert "stand-in" in page and "n = 2 a scheme" in page and "differ in length" in page
     assert "None" not in page
     lines = [line.strip("| ").split("|") for line in page.splitlines() if line.startswith("|")]
-    sheet = csv.reader(stats.accuracy_csv(name, schemes).splitlines())
+    sheet = csv.reader(stats.to_csv(rows, 4).splitlines())
     for read, digits in ((sheet, 4), (lines[:1] + lines[2:], 2)):
         head, *body = [[cell.strip() for cell in line] for line in read]
         assert head == list(rows[0]) and len(body) == len(rows) == 5
@@ -208,9 +208,9 @@ def test_the_curves_hold_every_number_of_two_evaluations_of_each_level(tmp_path)
     for init in ("xavier_normal", "nano@0.5"):
         fake(tmp_path, init=init, levels=3, diverge=[1])
         fake(tmp_path, init=init, seed=3, levels=1)
-    name, schemes = next(iter(stats.groups(stats.read(tmp_path)).items()))
+    schemes, = stats.groups(stats.read(tmp_path)).values()
     schemes["nano@0.5"][0]["levels"][2]["val_loss"] = [None] * LOOKS
-    head, *body = csv.reader(stats.curves_csv(name, schemes).splitlines())
+    head, *body = csv.reader(stats.to_csv(stats.curve_rows(schemes)).splitlines())
     keys = ("step", "test_acc", "test_loss", "val_acc", "val_loss")
     assert head == ["scheme", "seed", "level", "density", *(f"early_{key}" for key in keys),
                     *(f"final_{key}" for key in keys)]
