@@ -19,6 +19,7 @@ from PIL import Image
 
 import stats
 from data import atomic_write
+from runs import run_cli
 
 os.environ.pop("MPLBACKEND", None)  # a notebook's, which stops the import where it is not installed
 import matplotlib  # noqa: E402
@@ -295,15 +296,6 @@ def path_arg(text: str) -> Path:
         return Path(text).expanduser()
     except RuntimeError:
         raise argparse.ArgumentTypeError(f"{text!r} is in the home of no user here: give the whole path")
-
-
-def run_cli(script: Callable[[], None]) -> None:
-    """Run a script's main function; once the reader of its output is gone, exit with 128 + SIGPIPE."""
-    try:
-        script()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())     # or the flush at exit fails too
-        sys.exit(141)
 
 
 def main() -> None:

@@ -7,7 +7,6 @@ import contextlib
 import importlib.util
 import math
 import os
-import sys
 import time
 from pathlib import Path
 

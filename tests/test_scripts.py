@@ -18,7 +18,7 @@ from conftest import REAL, ROOT, bash, copy_of_the_scripts, one_sentence, outcom
 ABOVE = {"data": set(), "models": set(), "inits": set(), "diagnostics": set(), "pruners": {"data", "models"},
          "runs": {"data"}, "train": {"data", "models", "inits", "diagnostics", "runs"},
          "prune": {"data", "models", "pruners", "runs", "train"}, "stats": {"runs"},
-         "plot": {"data", "stats"}}
+         "plot": {"data", "runs", "stats"}}
 PACKAGES = {"torch", "torchvision", "numpy", "matplotlib", "tqdm", "PIL"}  # PIL comes with matplotlib
 
 
