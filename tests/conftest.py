@@ -13,8 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from tqdm import tqdm
+
+if not os.environ.get("CUDA_TESTS"):
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # before torch looks: no test takes a GPU by accident
+
+import torch  # noqa: E402
+from tqdm import tqdm  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 REAL = Path(os.environ.get("DATA_DIR", ROOT / "data"))
