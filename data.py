@@ -51,10 +51,20 @@ def load(name: str, root: Path | str, device: torch.device | str = "cpu", scalin
     """
     stem = f"{name}_colour" if colour and f"{name}_colour" in SOURCES else name
     path = Path(root) / f"{stem}.npz"
-    if not os.path.exists(path):
-        write_npz(path, SOURCES[stem])
-    arrays, crc32 = read_npz(path)
-    check_arrays(path, arrays)
+    try:
+        if not os.path.exists(path):
+            write_npz(path, SOURCES[stem])
+        arrays, crc32 = read_npz(path)
+        check_arrays(path, arrays)
+        return Data(*splits(arrays, name, device, scaling), path.name, crc32)
+    except (MemoryError, RuntimeError) as error:
+        if not lacks_memory(error):
+            raise
+        raise SystemExit(f"cannot hold {path} in memory ({reason(error)}): {MORE_MEMORY}")
+
+
+def splits(arrays: dict[str, np.ndarray], name: str, device, scaling: str) -> tuple[torch.Tensor, ...]:
+    """The first six fields of Data, of the arrays of the data set `name`, which are used up."""
     order = torch.randperm(len(arrays["y_train"]), generator=rng("validation", name)).numpy()
     x, y = arrays.pop("x_train")[order], arrays.pop("y_train")[order]  # popped, to free the unshuffled copy
     shift, scale = SCALINGS[scaling](x[VALIDATION:])
@@ -62,7 +72,7 @@ def load(name: str, root: Path | str, device: torch.device | str = "cpu", scalin
               for part in (x[VALIDATION:], x[:VALIDATION], arrays["x_test"])]
     labels = [torch.from_numpy(part.astype(np.int64).ravel()).to(device)
               for part in (y[VALIDATION:], y[:VALIDATION], arrays["y_test"])]
-    return Data(images[0], labels[0], images[1], labels[1], images[2], labels[2], path.name, crc32)
+    return images[0], labels[0], images[1], labels[1], images[2], labels[2]
 
 
 def batches(data: Data, seed: int, level: int, batch: int, start: int, stop: int) -> Iterator[tuple]:
@@ -111,9 +121,12 @@ def read_npz(path: Path) -> tuple[dict[str, np.ndarray], int]:
     try:
         with zipfile.ZipFile(path) as members, np.load(path, allow_pickle=False) as npz:
             return {key: npz[key] for key in ARRAYS}, members.getinfo("x_train.npy").CRC
+    except OSError as error:  # this tells nothing of the content
+        raise SystemExit(f"cannot read {path} ({reason(error)}): "
+                         + advice(error, "copy it there again, or name another --data-dir"))
     except Exception as error:  # a damaged zip raises any of a dozen kinds
         raise SystemExit(f"cannot read {path} ({reason(error)}): "
-                         "copy it there again, or remove it to have it made anew")
+                         + advice(error, "copy it there again, or remove it to have it made anew"))
 
 
 def check_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
@@ -157,12 +170,30 @@ def write_npz(path: Path, source: Callable) -> None:
             np.savez(buffer, **source(path, scratch))
             atomic_write(path, buffer.getbuffer())
     except OSError as error:
-        raise SystemExit(f"cannot write {path} ({reason(error)}): free space, or name another --data-dir")
+        raise SystemExit(f"cannot write {path} ({reason(error)}): "
+                         + advice(error, "free space, or name another --data-dir"))
 
 
 def reason(error: Exception) -> str:
     """The last line of what an exception says."""
     return (getattr(error, "strerror", None) or str(error) or repr(error)).strip().splitlines()[-1]
+
+
+MORE_MEMORY = "end other programs, or choose a machine with more memory"
+
+
+def lacks_memory(error: Exception) -> bool:
+    """Whether an exception is of Python, numpy or torch running out of memory, of the CPU or of a GPU."""
+    return isinstance(error, MemoryError) or any(
+        words in str(error).lower() for words in ("allocate memory", "out of memory"))
+
+
+def advice(error: Exception, otherwise: str) -> str:
+    """What to do about an exception: what `otherwise` says, unless it is a permission or memory that is
+    lacking."""
+    if isinstance(error, PermissionError):
+        return "have its owner permit it, or name another --data-dir"
+    return MORE_MEMORY if lacks_memory(error) else otherwise
 
 
 def download(kind: str, folder: str, path: Path, scratch: str) -> dict[str, np.ndarray]:
@@ -172,8 +203,8 @@ def download(kind: str, folder: str, path: Path, scratch: str) -> dict[str, np.n
         parts = {part: getattr(vision(), kind)(home, train=part == "train", download=True)
                  for part in ("train", "test")}
     except Exception as error:  # no network, no torchvision, damaged files: each has its own kind
-        raise SystemExit(f"torchvision cannot get {kind} ({reason(error)}): get a network, "
-                         f"or copy {path.name} into {path.parent}")
+        raise SystemExit(f"torchvision cannot get {kind} ({reason(error)}): "
+                         + advice(error, f"get a network, or copy {path.name} into {path.parent}"))
     return {f"{axis}_{part}": np.asarray(values, np.uint8)
             for part, images in parts.items() for axis, values in (("x", images.data), ("y", images.targets))}
 

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
+import tempfile
 import types
 import urllib.request
 from pathlib import Path
@@ -127,10 +128,35 @@ def test_wrong_arrays_are_refused_by_the_rule_they_break(tmp_path, words):
 
 def test_a_folder_in_the_files_place_and_a_file_in_the_folders(tmp_path):
     (tmp_path / "mnist.npz").mkdir()
-    assert "Is a directory" in refusal("mnist", tmp_path)
+    message = refusal("mnist", tmp_path)
+    assert "Is a directory" in message and "remove" not in message
     (tmp_path / "file").write_text("x")
     assert "cannot write" in refusal("glyphs", tmp_path / "file")
     assert "cannot write" in refusal("glyphs", tmp_path / "file" / "below")
+
+
+def test_a_damaged_file_is_to_be_copied_again_or_removed(tmp_path):
+    path = save(tmp_path, tiny())
+    path.write_bytes(path.read_bytes()[:-99])
+    assert "copy it there again, or remove it" in refusal("mnist", tmp_path)
+
+
+def raise_(error):
+    raise error
+
+
+@pytest.mark.parametrize("owner, name, act", [
+    (np, "load", lambda *_, **__: np.empty(1 << 60, np.uint8)),
+    (data, "pixels", lambda *_: torch.empty(1 << 60, dtype=torch.uint8)),
+    (data, "pixels", lambda *_: raise_(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate"))),
+    (data, "write_npz", lambda *_: raise_(MemoryError()))])
+def test_too_little_memory_is_not_the_files_fault(tmp_path, monkeypatch, owner, name, act):
+    """As numpy, torch and a GPU say it of a good file, and Python of one that is to be made."""
+    if name != "write_npz":
+        save(tmp_path, tiny())
+    monkeypatch.setattr(owner, name, act)
+    message = refusal("mnist", tmp_path)
+    assert "choose a machine with more memory" in message and "remove" not in message
 
 
 OTHER_USER = """
@@ -162,14 +188,21 @@ def test_a_full_disk(tmp_path, monkeypatch):
     assert "cannot write" in refusal("glyphs", tmp_path)
 
 
-def test_no_permission(tmp_path):
+def test_no_permission():
     """As another user, for whom a file, or a folder, is locked."""
-    (tmp_path / "locked").mkdir(mode=0)
-    save(tmp_path, tiny()).chmod(0)
-    done = subprocess.run([sys.executable, "-c", OTHER_USER, tmp_path, tmp_path / "locked"], cwd=ROOT,
-                          capture_output=True, text=True)
-    assert done.stdout.count("Permission denied") == 2 == done.stdout.count("\n") and done.stderr == ""
-    assert os.listdir(tmp_path / "locked") == []
+    with tempfile.TemporaryDirectory() as name:  # tmp_path is locked as a whole
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "locked").mkdir(mode=0)
+        save(folder, tiny()).chmod(0)
+        done = subprocess.run([sys.executable, "-c", OTHER_USER, folder, folder / "locked"], cwd=ROOT,
+                              capture_output=True, text=True)
+        (folder / "locked").chmod(0o755)
+        assert os.listdir(folder / "locked") == []
+    advice = "(Permission denied): have its owner permit it, or name another --data-dir"
+    assert done.stdout.splitlines() == [f"cannot read {folder / 'mnist.npz'} {advice}",
+                                        f"cannot write {folder / 'locked' / 'mnist.npz'} {advice}"]
+    assert done.stderr == ""
 
 
 def test_two_processes_that_write_at_once_are_harmless(tmp_path):
