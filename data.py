@@ -31,6 +31,14 @@ def rng(*key: int | str) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest[:4], "big"))
 
 
+def path_arg(text: str) -> Path:
+    """An argparse type: a path, where ~ is the user's home also behind a flag's equals sign."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise argparse.ArgumentTypeError(f"{text!r} is in the home of no user here: give the whole path")
+
+
 class Data(NamedTuple):
     """x (N, C, H, W) float32 and y (N,) int64 of every split, on one device."""
     x_train: torch.Tensor
@@ -313,7 +321,7 @@ DATASETS = [name for name in SOURCES if not name.endswith("_colour")]
 def main() -> None:
     parser = argparse.ArgumentParser(description="Print shape, mean, std and class counts of every split.")
     parser.add_argument("--data", choices=DATASETS, default="mnist")
-    parser.add_argument("--data-dir", default=os.environ.get("DATA_DIR", "data"))
+    parser.add_argument("--data-dir", type=path_arg, default=os.environ.get("DATA_DIR", "data"))
     parser.add_argument("--input", choices=SCALINGS, default="standard")
     parser.add_argument("--colour", action="store_true", help="glyphs as the convolutional nets see them")
     args = parser.parse_args()

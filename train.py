@@ -8,7 +8,6 @@ import importlib.util
 import math
 import os
 import time
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -77,8 +76,9 @@ def add_training_flags(parser: Parser) -> None:
     add("--input", choices=datasets.SCALINGS, help="pixels of mean 0 and std 1, or in [0, 1]")
     add("--precision", default="auto", choices=["auto", "fp32", "bf16"],
         help="bf16: autocast; auto: that for conv nets if the processor multiplies bf16 natively, else fp32")
-    add("--data-dir", type=Path, default=os.environ.get("DATA_DIR", "data"), help="of <data>.npz ($DATA_DIR)")
-    add("--out", type=Path, default="runs", help="where the run folders go")
+    add("--data-dir", type=datasets.path_arg, default=os.environ.get("DATA_DIR", "data"),
+        help="of <data>.npz ($DATA_DIR)")
+    add("--out", type=datasets.path_arg, default="runs", help="where the run folders go")
     add("--device", help="cpu, cuda, cuda:1 (conv nets: the GPU if there is one; fc: cpu, which is as fast)")
     add("--threads", type=number(int, 1, 1024), default=torch.get_num_threads(),
         help="CPU threads of this process")

@@ -12,6 +12,7 @@ import data
 import inits
 import prune
 import pruners
+import train
 from conftest import REAL, ROOT, bash, copy_of_the_scripts, one_sentence, outcome
 
 # what a script may import of ours; report/tests have the same of report/
@@ -46,7 +47,8 @@ WRONG = {  # flags that are right one by one, or nearly: what the one sentence s
     "--pruner synflow --one-shot": "leave out --one-shot",
     "--pruner synflow --rewind none": "before training", "--rate-conv 0.1": "leave out --rate-conv",
     "--net conv6 --data mnist": "too small",
-    f"--seed 1{400 * '0'}": "the run's name would have 4", "--out file": "file", "--lr inf": "--lr",
+    f"--seed 1{400 * '0'}": "the run's name would have 4", "--out file": "file", "--out=~no-one/x": "no user",
+    "--lr inf": "--lr",
     "--init xavier_normal@1e300": "1e300", f"--threads {10 ** 30}": "--threads",
     "--pruner filters --rate-out 0.2": "leave out --rate-out", "--device meta": "device meta",
     "--device privateuseone": "device privateuseone",
@@ -59,6 +61,20 @@ def test_flags_that_make_no_run_are_refused_and_leave_nothing(go, tmp_path, monk
     monkeypatch.chdir(tmp_path)
     assert WRONG[words] in one_sentence(*outcome(lambda: go(*words.split(" "))))
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["file"]
+
+
+@pytest.mark.parametrize("given", ["flag", "environment"])
+def test_a_tilde_is_the_home_where_no_shell_fills_it_in(blobs, tmp_path, monkeypatch, given):
+    """In --out and --data-dir with an equals sign, and in DATA_DIR; pytest's folders are in one, the home."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(blobs.parent))
+    monkeypatch.setenv("DATA_DIR", f"~/{blobs.name}" if given == "environment" else "nowhere")
+    words = [f"--data-dir=~/{blobs.name}"] if given == "flag" else []
+    monkeypatch.setattr(sys, "argv", ["data.py", *words])
+    data.main()
+    monkeypatch.setattr(sys, "argv", ["train.py", "--steps", "1", f"--out=~/{tmp_path.name}", *words])
+    train.main()
+    assert len(list(tmp_path.glob("*/metrics.json"))) == 1
 
 
 def test_help_and_readme_have_a_line_for_every_choice(script):
