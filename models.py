@@ -38,6 +38,21 @@ PAPER = {
 BATCH = 60
 
 
+def fault(net: str) -> str:
+    """The first rule that the rows of a network break, as a sentence that says what to do; "" if none."""
+    row, paper = NETS[net], PAPER.get(net, {})
+    tuples = len(row) == 2 and all(isinstance(part, tuple) for part in row)
+    rules = {
+        f"give {net} a row of PAPER in models.py: data, shape, lr, steps, rates of conv, fc and out":
+            paper.keys() >= PAPER["fc"].keys() and paper["rates"].keys() == PAPER["fc"]["rates"].keys(),
+        f"the row of {net} in NETS must be two tuples, as ((64, 'pool'), (256,)): write it so": tuples,
+        f"{net} has no hidden layer: give its row of NETS a convolution or a fully connected one":
+            tuples and {*row[0], *row[1]} - {"pool"},
+        f"{net} begins with a pool: put a convolution before it in NETS": tuples and row[0][:1] != ("pool",),
+    }
+    return next((sentence for sentence, holds in rules.items() if not holds), "")
+
+
 def least_side(net: str) -> int:
     """The smallest image side, in pixels, of which a network's pooling layers leave something."""
     return 2 ** NETS[net][0].count("pool")
@@ -48,9 +63,9 @@ def build(net: str, shape: tuple[int, int, int], classes: int = 10) -> nn.Sequen
     (N, C, H, W) to logits (N, classes). Its weights are PyTorch's defaults until inits.init_ fills them."""
     (channels, height, width), (convs, units) = shape, NETS[net]
     modules, n = OrderedDict(), 0
-    for item in convs:
+    for place, item in enumerate(convs):
         if item == "pool":
-            modules[f"pool{n}"] = nn.MaxPool2d(2)
+            modules[f"pool{place}"] = nn.MaxPool2d(2)
             modules.move_to_end(f"conv{n}_relu")  # max and ReLU commute; after the pool it does a quarter
             height, width = height // 2, width // 2
             continue

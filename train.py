@@ -89,6 +89,8 @@ def parse(parser: Parser) -> argparse.Namespace:
     """The arguments, with net, data, device and precision resolved. Refuses what this machine cannot do."""
     args = parser.parse_args()
     args.net = models.ALIASES.get(args.net, args.net)
+    if models.fault(args.net):
+        parser.error(models.fault(args.net))
     args.data = args.data or models.PAPER[args.net]["data"]
     convolutions = models.NETS[args.net][0]
     if args.tensorboard and not importlib.util.find_spec("tensorboard"):

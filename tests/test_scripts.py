@@ -7,9 +7,11 @@ import sys
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 import data
 import inits
+import models
 import prune
 import pruners
 import train
@@ -61,6 +63,39 @@ def test_flags_that_make_no_run_are_refused_and_leave_nothing(go, tmp_path, monk
     monkeypatch.chdir(tmp_path)
     assert WRONG[words] in one_sentence(*outcome(lambda: go(*words.split(" "))))
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["file"]
+
+
+FAULTY = {  # rows of a network: what is said of them
+    "no hidden layer": (((), ()), "fc"), "begins with a pool": ((("pool", 4), (4,)), "conv2"),
+    "must be two tuples": (((), (8)), "fc"), "a row of PAPER": (((), (8,)), None)}
+
+
+@pytest.mark.parametrize("words", FAULTY)
+def test_a_network_that_cannot_be_is_refused_at_the_door(go, tmp_path, monkeypatch, words):
+    row, paper = FAULTY[words]
+    monkeypatch.setitem(models.NETS, "new", row)
+    if paper:
+        monkeypatch.setitem(models.PAPER, "new", models.PAPER[paper])
+    code, says = outcome(lambda: go("--net", "new", "--data", "mnist"))
+    assert words in one_sentence(code, says) and code == 2 and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("row", [((3, "pool", "pool"), (5,)), ((3, "pool"), ())])
+def test_a_network_is_what_its_row_says(go, monkeypatch, row):
+    """Two pools are one of their size, and hidden layers may be convolutions alone."""
+    monkeypatch.setitem(models.NETS, "new", row)
+    monkeypatch.setitem(models.PAPER, "new", models.PAPER["conv2"] | {"data": "mnist", "shape": (1, 4, 4)})
+    state = torch.load(go("--net", "new", "--pruner", "filters") / "level_01.pt", weights_only=True)["state"]
+    x = torch.randn(9, 1, 4, 4, generator=data.rng("x"))
+    model, h = models.build("new", (1, 4, 4)), x
+    model.load_state_dict(state)
+    if row[0]:
+        h = F.relu(F.conv2d(h, state["conv1.weight"], state["conv1.bias"], padding=1))
+        h = F.max_pool2d(h, 2 ** row[0].count("pool"))
+    h = h.flatten(1)
+    if row[1]:
+        h = F.relu(F.linear(h, state["fc1.weight"], state["fc1.bias"]))
+    torch.testing.assert_close(model(x), F.linear(h, state["out.weight"], state["out.bias"]))
 
 
 @pytest.mark.parametrize("given", ["flag", "environment"])
