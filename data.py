@@ -1,13 +1,15 @@
 """Data sets as tensors on the device, and every random stream by its name:  python data.py --data mnist
 
 A set is read from <data-dir>/<name>.npz: x_train, y_train, x_test, y_test, the images uint8 (N, H, W[, 3]).
-Where that file is absent torchvision downloads the set once and the file is written; a machine without a
-network needs one copied file. `glyphs` is a stand-in that needs neither: digits drawn in matplotlib's fonts.
+Where that file is absent torchvision makes it once, of its own folder or archive if <data-dir> has one, or
+from the network; a machine without a network needs one copied file. `glyphs` is a stand-in that needs
+neither: digits drawn in matplotlib's fonts.
 """
 import argparse
 import hashlib
 import io
 import os
+import shutil
 import tempfile
 import zipfile
 from functools import partial
@@ -199,20 +201,26 @@ def lacks_memory(error: Exception) -> bool:
 def advice(error: Exception, otherwise: str) -> str:
     """What to do about an exception: what `otherwise` says, unless it is a permission or memory that is
     lacking."""
-    if isinstance(error, PermissionError):
+    if isinstance(error, PermissionError) or "Permission denied" in str(error):  # shutil puts it in a list
         return "have its owner permit it, or name another --data-dir"
     return MORE_MEMORY if lacks_memory(error) else otherwise
 
 
-def download(kind: str, folder: str, path: Path, scratch: str) -> dict[str, np.ndarray]:
-    """The four arrays of torchvision's data set `kind`, from its `folder` beside path or the network."""
-    home = path.parent if (path.parent / folder).is_dir() else scratch
+def download(kind: str, names: tuple[str, ...], path: Path, scratch: str) -> dict[str, np.ndarray]:
+    """The four arrays of torchvision's data set `kind`, from its folder or archive beside path, which have
+    `names`, or the network. Torchvision works on a copy: it would unpack beside path, or mend what is there.
+    """
+    for found in (path.parent / name for name in names):
+        if found.is_dir():
+            shutil.copytree(found, Path(scratch, found.name))
+        elif found.exists():
+            shutil.copyfile(found, Path(scratch, found.name))
     try:
-        parts = {part: getattr(vision(), kind)(home, train=part == "train", download=True)
+        parts = {part: getattr(vision(), kind)(scratch, train=part == "train", download=True)
                  for part in ("train", "test")}
     except Exception as error:  # no network, no torchvision, damaged files: each has its own kind
-        raise SystemExit(f"torchvision cannot get {kind} ({reason(error)}): "
-                         + advice(error, f"get a network, or copy {path.name} into {path.parent}"))
+        raise SystemExit(f"torchvision cannot get {kind} ({reason(error)}): " + advice(
+            error, f"get a network, or copy {path.name} or a whole {' or '.join(names)} into {path.parent}"))
     return {f"{axis}_{part}": np.asarray(values, np.uint8)
             for part, images in parts.items() for axis, values in (("x", images.data), ("y", images.targets))}
 
@@ -307,9 +315,9 @@ def uniform(g: torch.Generator, low: float, high: float, *shape: int) -> torch.T
 
 
 SOURCES = {  # name of the file: its arrays, given the path where it will be and a scratch folder
-    "mnist": partial(download, "MNIST", "MNIST"),
-    "cifar10": partial(download, "CIFAR10", "cifar-10-batches-py"),
-    "fashion_mnist": partial(download, "FashionMNIST", "FashionMNIST"),
+    "mnist": partial(download, "MNIST", ("MNIST",)),
+    "cifar10": partial(download, "CIFAR10", ("cifar-10-batches-py", "cifar-10-python.tar.gz")),
+    "fashion_mnist": partial(download, "FashionMNIST", ("FashionMNIST",)),
     "glyphs": partial(
         glyphs, side=28, channels=1, ground=(0.0, 0.0), texture=0.0, contrast=(0.5, 1.0), noise=0.1),
     "glyphs_colour": partial(

@@ -1,9 +1,15 @@
 """data.py against plainer code, wrong files and poor machines."""
+import gzip
+import hashlib
 import itertools
 import multiprocessing
 import os
+import pickle
+import shutil
+import struct
 import subprocess
 import sys
+import tarfile
 import tempfile
 import types
 import urllib.request
@@ -15,7 +21,7 @@ import pytest
 import torch
 
 import data
-from conftest import REAL, ROOT
+from conftest import REAL, ROOT, content
 
 N, TEST = 5103, 7  # images of the tiny set: 103 are left to train on
 
@@ -175,7 +181,8 @@ def no_network(*args, **kwargs):
 def test_no_network(tmp_path, monkeypatch):
     """By torchvision itself."""
     monkeypatch.setattr(urllib.request, "urlopen", no_network)
-    assert f"copy fashion_mnist.npz into {tmp_path}" in refusal("fashion_mnist", tmp_path)
+    said = refusal("fashion_mnist", tmp_path)
+    assert f"copy fashion_mnist.npz or a whole FashionMNIST into {tmp_path}" in said
 
 
 def test_a_full_disk(tmp_path, monkeypatch):
@@ -221,7 +228,7 @@ def test_a_download_that_fails_leaves_nothing(tmp_path, monkeypatch, error):
         Path(home, "half").mkdir()
         raise error
     monkeypatch.setattr(data, "vision", lambda: types.SimpleNamespace(CIFAR10=make))
-    assert "copy cifar10.npz into" in refusal("cifar10", tmp_path)
+    assert "copy cifar10.npz or" in refusal("cifar10", tmp_path)
 
 
 @pytest.mark.parametrize("stands", [True, False])
@@ -237,8 +244,68 @@ def test_a_download_is_written_once_and_then_read(tmp_path, monkeypatch, stands)
         (tmp_path / "cifar-10-batches-py").mkdir()
     first, again = data.load("cifar10", tmp_path), data.load("cifar10", tmp_path)
     assert len(homes) == 2 and all(torch.equal(a, b) for a, b in zip(first[:6], again[:6]))
-    assert (homes[0] == tmp_path) == stands and (tmp_path / "cifar10.npz").exists()
+    assert homes[0].parent == tmp_path and (tmp_path / "cifar10.npz").exists()
     assert len(os.listdir(tmp_path)) == 1 + stands
+
+
+def idx(array):
+    """The bytes of an array in the format of MNIST's files."""
+    return struct.pack(f">{1 + array.ndim}I", 0x800 + array.ndim, *array.shape) + array.tobytes()
+
+
+def lay_mnist(root, arrays, monkeypatch):
+    """MNIST's four archives where torchvision lays them, of which it knows the checksums: the first one."""
+    raw, kind = root / "MNIST" / "raw", data.vision().MNIST
+    raw.mkdir(parents=True)
+    for name, _ in kind.resources:
+        part, axis = "train" if name.startswith("train") else "test", "x" if "images" in name else "y"
+        (raw / name).write_bytes(gzip.compress(idx(arrays[f"{axis}_{part}"])))
+    monkeypatch.setattr(kind, "resources", [(name, md5(raw / name)) for name, _ in kind.resources])
+    return raw / kind.resources[0][0]
+
+
+def lay_cifar10(root, arrays, monkeypatch):
+    """CIFAR-10's archive, of which torchvision knows the checksums."""
+    kind, archive = data.vision().CIFAR10, root / "cifar-10-python.tar.gz"
+    folder = root / "cifar-10-batches-py"
+    folder.mkdir()
+    for part, name in (("train", "data_batch_1"), ("test", "test_batch")):
+        images = arrays[f"x_{part}"].transpose(0, 3, 1, 2).reshape(-1, 3072)
+        (folder / name).write_bytes(pickle.dumps({"data": images, "labels": arrays[f"y_{part}"].tolist()}))
+        monkeypatch.setattr(kind, f"{part}_list", [[name, md5(folder / name)]])
+    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": list("0123456789")}))
+    monkeypatch.setattr(kind, "meta", kind.meta | {"md5": md5(folder / "batches.meta")})
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(folder, folder.name)
+    shutil.rmtree(folder)
+    monkeypatch.setattr(kind, "tgz_md5", md5(archive))
+    return archive
+
+
+def md5(path):
+    return hashlib.md5(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("name, lay, shape", [("mnist", lay_mnist, (28, 28)),
+                                              ("cifar10", lay_cifar10, (32, 32, 3))])
+def test_an_archive_that_lies_there_is_read_by_torchvision_itself_and_left_alone(tmp_path, monkeypatch, name,
+                                                                                 lay, shape):
+    """Without a network, a whole one makes the file and nothing else; one cut short is refused."""
+    r, arrays = np.random.default_rng(0), {}
+    for part, n in (("train", 50), ("test", 7)):
+        arrays[f"x_{part}"] = r.integers(0, 256, (n, *shape), np.uint8)
+        arrays[f"y_{part}"] = r.integers(0, 10, n).astype(np.uint8)
+    archive = lay(tmp_path, arrays, monkeypatch)
+    monkeypatch.setattr(urllib.request, "urlopen", no_network)
+    whole = content(tmp_path)
+    data.write_npz(tmp_path / f"{name}.npz", data.SOURCES[name])
+    with np.load(tmp_path / f"{name}.npz") as made:
+        assert all(np.array_equal(made[key], arrays[key]) for key in data.ARRAYS)
+    (tmp_path / f"{name}.npz").unlink()
+    assert content(tmp_path) == whole
+    archive.write_bytes(archive.read_bytes()[:-9])
+    cut = content(tmp_path)
+    assert "a whole " in refusal(name, tmp_path) and content(tmp_path) == cut
 
 
 @pytest.mark.skipif(not (REAL / "MNIST" / "raw").is_dir(), reason="the original MNIST is not at hand")
