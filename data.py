@@ -52,6 +52,11 @@ class Data(NamedTuple):
     file: str   # the name of the npz file
     crc32: int  # of its x_train.npy, from the zip directory: which pixels these are
 
+    @property
+    def classes(self) -> int:
+        """How many classes there are; labels are 0 to classes - 1."""
+        return 1 + int(torch.cat([self.y_train, self.y_val]).max())
+
 
 def load(name: str, root: Path | str, device: torch.device | str = "cpu", scaling: str = "standard",
          colour: bool = False) -> Data:
@@ -141,14 +146,16 @@ def read_npz(path: Path) -> tuple[dict[str, np.ndarray], int]:
 
 def check_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
     """End with the first rule of the file format that the arrays break, if any."""
+    classes = len(np.unique(arrays["y_train"]))
     for part in ("train", "test"):
         x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
         rules = {
             f"x_{part} must be uint8 (N, H, W) or (N, H, W, 3)":
                 x.dtype == np.uint8 and x.size and (x.ndim == 3 or x.shape[3:] == (3,)),
             f"y_{part} must hold one label an image": y.shape in (x.shape[:1], x.shape[:1] + (1,)),
-            f"y_{part} must be whole numbers 0 to 9":
-                y.dtype.kind in "iu" and np.isin(y, np.arange(10)).all(),
+            f"y_{part} must be whole numbers 0 to {classes - 1} for the {classes} classes of y_train":
+                y.dtype.kind in "iu" and np.isin(y, np.arange(classes)).all(),
+            "y_train must have more than one class": classes > 1,
             f"x_train must hold more than {VALIDATION} images": part == "test" or x.shape[:1] > (VALIDATION,),
             "x_train and x_test must have images of one shape": x.shape[1:] == arrays["x_train"].shape[1:],
         }
@@ -337,7 +344,7 @@ def main() -> None:
     print(f"{data.file}  crc32 {data.crc32:08x}")
     for split, x, y in zip(("train", "val", "test"), data[0:6:2], data[1:6:2]):
         print(f"{split:5} {tuple(x.shape)}  mean {x.mean():.3f}  std {x.std():.3f}  "
-              f"per class {' '.join(map(str, y.bincount(minlength=10).tolist()))}")
+              f"per class {' '.join(map(str, y.bincount(minlength=data.classes).tolist()))}")
 
 
 if __name__ == "__main__":

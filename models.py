@@ -104,7 +104,7 @@ def dense_masks(state: State) -> Masks:
 
 def build_masked(net: str, shape: tuple[int, int, int], state: State, masks: Masks) -> nn.Sequential:
     """A network of `state` on the CPU, with 0 where `masks` keeps nothing."""
-    model = build(net, shape).to(next(iter(state.values())).dtype)
+    model = build(net, shape, len(state["out.bias"])).to(state["out.bias"].dtype)
     model.load_state_dict(state)
     for name, layer in layers(model).items():
         torch_prune.custom_from_mask(layer, "weight", masks[name])

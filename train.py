@@ -300,7 +300,7 @@ def train(model, masks: dict, data: datasets.Data, config: dict, partial_level: 
 
 def initial_state(config: dict, data: datasets.Data, key: str = "init") -> tuple[State, dict]:
     """(state, description for metrics.json) of the scheme's own draw for this seed under a key."""
-    model = models.build(config["net"], tuple(data.x_train.shape[1:]))
+    model = models.build(config["net"], tuple(data.x_train.shape[1:]), data.classes)
     layers = models.layers(model)
     inits.init_(layers, config["init"], datasets.rng(config["seed"], key), model, data.x_train)
     return {name: tensor.detach() for name, tensor in model.state_dict().items()}, inits.describe(layers)

@@ -119,6 +119,9 @@ WRONG = {  # what test_faults.py, which knows a refusal by its being one sentenc
     "x_train must be uint8": lambda a: {"x_train": a["x_train"].reshape(N, 2, 5, 2)},
     "y_train must hold one label an image": lambda a: {"y_train": np.eye(10, dtype=int)[a["y_train"]]},
     "y_test must be whole numbers 0 to 9": lambda a: {"y_test": a["y_test"].astype(int) - 8},
+    "y_train must be whole numbers 0 to 25 for the 26 classes": lambda a: {
+        "y_train": 1 + np.arange(N, dtype=np.uint8) % 26},
+    "more than one class": lambda a: {"y_train": 0 * a["y_train"], "y_test": 0 * a["y_test"]},
     "more than 5000": lambda a: {"x_train": a["x_train"][:5000], "y_train": a["y_train"][:5000]},
     "images of one shape": lambda a: {"x_test": a["x_test"][:, :, 1:]},
 }
@@ -333,6 +336,17 @@ def test_the_script_prints_the_splits(glyphs, monkeypatch, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4 and lines[0].startswith("glyphs_colour.npz  crc32 ")
     assert lines[1].startswith("train (15000, 3, 32, 32)  mean ")
+
+
+@pytest.mark.parametrize("classes", [3, 26])
+def test_the_classes_are_those_of_the_training_labels(tmp_path, monkeypatch, capsys, classes):
+    arrays = tiny() | {"y_train": np.arange(N) % classes, "y_test": np.arange(TEST) % classes}
+    path = save(tmp_path, arrays)
+    monkeypatch.setattr(sys, "argv", ["data.py", "--data-dir", str(path.parent)])
+    data.main()
+    counts = [line.split("per class ")[1].split() for line in capsys.readouterr().out.splitlines()[1:]]
+    assert [len(split) for split in counts] == [classes] * 3
+    assert sum(map(int, counts[2])) == TEST and data.load("mnist", tmp_path).classes == classes
 
 
 @pytest.mark.parametrize("name, shape", [("glyphs", (28, 28)), ("glyphs_colour", (32, 32, 3))])

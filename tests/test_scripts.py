@@ -98,6 +98,23 @@ def test_a_network_is_what_its_row_says(go, monkeypatch, row):
     torch.testing.assert_close(model(x), F.linear(h, state["out.weight"], state["out.bias"]))
 
 
+@pytest.mark.parametrize("classes, channels", [(3, 1), (26, 3)])
+@pytest.mark.parametrize("words", ["--net conv2 --pruner snip --scope global", "--net fc --rewind 2"])
+def test_a_data_set_of_other_classes_is_trained_and_pruned(go, tmp_path, classes, channels, words):
+    """Few small images; the output layer has a unit a class, in every file of a run that goes on."""
+    r, arrays = np.random.default_rng(0), {}
+    for part in ("train", "test"):
+        arrays[f"x_{part}"] = r.integers(0, 256, (200, 4, 4, channels), np.uint8).squeeze()
+        arrays[f"y_{part}"] = np.arange(200) % classes
+    np.savez(tmp_path / "mnist.npz", **arrays)
+    words = ["--data", "mnist", "--data-dir", tmp_path, *words.split()]
+    go(*words)
+    folder = go(*words, "--levels", 2)
+    tensors = {path.name: torch.load(path, weights_only=True) for path in folder.glob("*.pt")}
+    assert {name: len(found.get("state", found)["out.bias"]) for name, found in tensors.items()} == {
+        name: classes for name in ("init.pt", "level_00.pt", "level_01.pt", "level_02.pt")}
+
+
 @pytest.mark.parametrize("given", ["flag", "environment"])
 def test_a_tilde_is_the_home_where_no_shell_fills_it_in(blobs, tmp_path, monkeypatch, given):
     """In --out and --data-dir with an equals sign, and in DATA_DIR; pytest's folders are in one, the home."""
