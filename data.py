@@ -1,9 +1,9 @@
 """Data sets as tensors on the device, and every random stream by its name:  python data.py --data mnist
 
-A set is read from <data-dir>/<name>.npz: x_train, y_train, x_test, y_test, the images uint8 (N, H, W[, 3]).
-Where that file is absent torchvision makes it once, of its own folder or archive if <data-dir> has one, or
-from the network; a machine without a network needs one copied file. `glyphs` is a stand-in that needs
-neither: digits drawn in matplotlib's fonts.
+A set is read from <data-dir>/<name>.npz: x_train, y_train, x_test, y_test, the images uint8 (N, H, W[, 3]),
+the labels 0 to K - 1. Where that file is absent torchvision makes it once, of its own folder or archive if
+<data-dir> has one, or from the network; a machine without a network needs one copied file. `glyphs` is a
+stand-in that needs neither: digits drawn in matplotlib's fonts.
 """
 import argparse
 import hashlib
@@ -60,14 +60,17 @@ class Data(NamedTuple):
 
 def load(name: str, root: Path | str, device: torch.device | str = "cpu", scaling: str = "standard",
          colour: bool = False) -> Data:
-    """The data set `name` of the folder `root`, made first if its file is absent; a fault is a SystemExit.
+    """The data set `name` of the folder `root`, made first if its file is absent and its row of SOURCES makes
+    it; a fault is a SystemExit.
 
     `scaling` is a row of SCALINGS. `colour` takes the row <name>_colour of SOURCES where there is one.
     """
     stem = f"{name}_colour" if colour and f"{name}_colour" in SOURCES else name
     path = Path(root) / f"{stem}.npz"
+    if stem not in SOURCES:
+        raise SystemExit(f"no row of SOURCES in data.py is {stem}: add one, None for a file of your own")
     try:
-        if not os.path.exists(path):
+        if SOURCES[stem] and not os.path.exists(path):
             write_npz(path, SOURCES[stem])
         arrays, crc32 = read_npz(path)
         check_arrays(path, arrays)
@@ -137,11 +140,11 @@ def read_npz(path: Path) -> tuple[dict[str, np.ndarray], int]:
         with zipfile.ZipFile(path) as members, np.load(path, allow_pickle=False) as npz:
             return {key: npz[key] for key in ARRAYS}, members.getinfo("x_train.npy").CRC
     except OSError as error:  # this tells nothing of the content
-        raise SystemExit(f"cannot read {path} ({reason(error)}): "
-                         + advice(error, "copy it there again, or name another --data-dir"))
+        raise SystemExit(f"cannot read {path} ({reason(error)}): " + advice(
+            error, f"put an npz of {', '.join(ARRAYS)} there, or name another --data-dir"))
     except Exception as error:  # a damaged zip raises any of a dozen kinds
         raise SystemExit(f"cannot read {path} ({reason(error)}): "
-                         + advice(error, "copy it there again, or remove it to have it made anew"))
+                         + advice(error, f"copy it there again{or_remake(path)}"))
 
 
 def check_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
@@ -156,12 +159,18 @@ def check_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
             f"y_{part} must be whole numbers 0 to {classes - 1} for the {classes} classes of y_train":
                 y.dtype.kind in "iu" and np.isin(y, np.arange(classes)).all(),
             "y_train must have more than one class": classes > 1,
-            f"x_train must hold more than {VALIDATION} images": part == "test" or x.shape[:1] > (VALIDATION,),
+            f"x_train must hold more than {VALIDATION} images, which are split off for validation":
+                part == "test" or x.shape[:1] > (VALIDATION,),
             "x_train and x_test must have images of one shape": x.shape[1:] == arrays["x_train"].shape[1:],
         }
         for rule in (rule for rule, holds in rules.items() if not holds):
             raise SystemExit(f"{path}: {rule}, but x_{part} is {x.dtype} {x.shape} and y_{part} {y.dtype} "
-                             f"{y.shape}; put a right file there, or remove it to have it made anew")
+                             f"{y.shape}; put a right file there{or_remake(path)}")
+
+
+def or_remake(path: Path) -> str:
+    """What else to do about a wrong file, where it is not one's own."""
+    return ", or remove it to have it made anew" if SOURCES[path.stem] else ""
 
 
 def atomic_write(path: Path, content: bytes) -> None:
@@ -321,7 +330,8 @@ def uniform(g: torch.Generator, low: float, high: float, *shape: int) -> torch.T
     return low + (high - low) * torch.rand(shape, generator=g)
 
 
-SOURCES = {  # name of the file: its arrays, given the path where it will be and a scratch folder
+# name of the file: its arrays, given the path where it will be and a scratch folder; None: it is one's own
+SOURCES: dict[str, Callable | None] = {
     "mnist": partial(download, "MNIST", ("MNIST",)),
     "cifar10": partial(download, "CIFAR10", ("cifar-10-batches-py", "cifar-10-python.tar.gz")),
     "fashion_mnist": partial(download, "FashionMNIST", ("FashionMNIST",)),

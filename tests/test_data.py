@@ -150,6 +150,20 @@ def test_a_damaged_file_is_to_be_copied_again_or_removed(tmp_path):
     assert "copy it there again, or remove it" in refusal("mnist", tmp_path)
 
 
+def test_a_file_of_ones_own_is_never_to_be_removed_and_its_absence_is_said(tmp_path, monkeypatch):
+    """By one row of SOURCES; without a row that is said."""
+    assert "SOURCES" in refusal("own", tmp_path)
+    monkeypatch.setitem(data.SOURCES, "own", None)
+    absent = refusal("own", tmp_path / "absent")
+    assert "No such file" in absent and f"put an npz of {', '.join(data.ARRAYS)} there" in absent
+    path = save(tmp_path, tiny() | {"y_test": np.arange(TEST) + 9}, "own")
+    wrong = refusal("own", tmp_path)
+    path.write_bytes(path.read_bytes()[:-99])
+    cut = refusal("own", tmp_path)
+    assert "put a right file there" in wrong and "copy it there again" in cut
+    assert "remove" not in wrong + cut
+
+
 def raise_(error):
     raise error
 
