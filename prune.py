@@ -23,7 +23,8 @@ from models import Masks, State
 from pruners import PRUNERS, REWINDS, keep_largest, keep_weights, kept_counts, next_masks, restart_state
 
 SCOPES = ("layer", "global")
-DONOR_KEYS = ("net", "data_crc32", "seed", "rate_conv", "rate_fc", "rate_out")  # shared with a donor of masks
+# shared with a donor of masks; the checksum is of the images alone, and "data" tells their labels
+DONOR_KEYS = ("net", "data", "data_crc32", "seed", "rate_conv", "rate_fc", "rate_out")
 
 
 # A control takes the masks of a level of the donor run and gives those to train under.
