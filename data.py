@@ -358,4 +358,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    import runs
+
+    runs.run_cli(main)

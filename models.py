@@ -169,7 +169,13 @@ def densify(model: nn.Sequential) -> None:
             setattr(model, name, layer.dense())
 
 
-if __name__ == "__main__":
+def main() -> None:
     for net, row in PAPER.items():
         sizes = {name: layer.weight.numel() for name, layer in layers(build(net, row["shape"])).items()}
         print(f"{net}: {sum(sizes.values()):,} weights:", *(f"{name} {n:,}" for name, n in sizes.items()))
+
+
+if __name__ == "__main__":
+    import runs
+
+    runs.run_cli(main)

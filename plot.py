@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 import stats
-from data import atomic_write
+from data import atomic_write, path_arg
 from runs import run_cli
 
 os.environ.pop("MPLBACKEND", None)  # a notebook's, which stops the import where it is not installed
@@ -290,16 +290,8 @@ def show(groups: list[Group], folder: Path) -> None:
         print(f"Open first: {folder / max(drawn, key=drawn.get)}-accuracy.png")
 
 
-def path_arg(text: str) -> Path:
-    """An argparse type: a path, where ~ is the user's home also behind a flag's equals sign."""
-    try:
-        return Path(text).expanduser()
-    except RuntimeError:
-        raise argparse.ArgumentTypeError(f"{text!r} is in the home of no user here: give the whole path")
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Draw figures and tables of every group of runs.")
     parser.add_argument("--runs", type=path_arg, default="runs", help="folder of runs")
     parser.add_argument("--figures", type=path_arg, default="figures", help="folder to write to")
     parser.add_argument("--data-dir", type=path_arg, default=os.environ.get("DATA_DIR", "data"),

@@ -168,7 +168,7 @@ def add_pruning_flags(parser: train.Parser) -> None:
     add("--levels", type=train.number(int, 0, 99), help="rounds (the preset's); more extend a finished run")
     for kind in ("conv", "fc", "out"):
         add(f"--rate-{kind}", type=rate, help=f"share of {kind} weights pruned a round (the paper's)")
-    add("--todo", action="store_true", help="do nothing; print a line for each unfinished run, with the seconds that it will take")
+    add("--todo", action="store_true", help="do nothing; print unfinished runs, and the seconds each takes")
 
 
 def refuse_contradictions(parser: train.Parser, args: argparse.Namespace) -> None:

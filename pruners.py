@@ -262,8 +262,14 @@ def without_idle_biases(state: State, masks: Masks) -> State:
     return new
 
 
-if __name__ == "__main__":
+def main() -> None:
     for name, row in PRUNERS.items():
         print(f"--pruner {name:18} {row.text}")
     for name, row in REWINDS.items():
         print(f"--rewind {name:18} {row.text}")
+
+
+if __name__ == "__main__":
+    import runs
+
+    runs.run_cli(main)

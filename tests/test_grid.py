@@ -6,11 +6,13 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -155,8 +157,51 @@ def test_a_grid_with_a_damaged_run_names_it_before_anything_starts(tmp_path, env
     first_run(grid).mkdir(parents=True)
     (first_run(grid) / "metrics.json").write_text("{")
     done = bash(grid, "quick", **env)
-    assert "metrics.json is damaged" in one_sentence(done.returncode, done.stderr) and not done.stdout
+    assert "metrics.json is damaged" in one_sentence(done.returncode, done.stderr)
+    assert len(done.stdout.splitlines()) == 1  # that it looks
     assert [path.name for path in grid.glob("runs/*")] == [first_run(grid).name]
+
+
+@pytest.mark.parametrize("kind, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_to_the_grid_stops_its_runs_and_it_goes_on_where_they_were(tmp_path, env, alone, kind, code):
+    """At the first finished level; the rest is done by the same command, and it says how far it is."""
+    grid, log = small_grid(tmp_path / "grid", f"{FIRST} {SECOND}", steps=400), tmp_path / "log"
+    with open(log, "w") as file:
+        process = subprocess.Popen(["bash", "run_all.sh", "quick"], cwd=grid, env=env, stdout=file, stderr=file)
+        until(lambda: "  level 0  " in log.read_text())
+        os.kill(process.pid, kind)
+        assert process.wait(60) == code
+    there = [os.path.realpath(path) for path in Path("/proc").glob("[0-9]*/cwd")]
+    assert str(grid) not in there and not (grid / "figures").exists()
+    done = bash(grid, "quick", **env)
+    assert done.returncode == 0, done.stderr
+    said = re.findall(r"^grid quick: (\d) of 2 runs are done, about .* left$", done.stderr, re.MULTILINE)
+    assert said == ["1", "2"] and "\r" not in done.stderr
+    assert numbers(grid / "runs") == alone(grid)
+
+
+@pytest.mark.parametrize("jobs", ["0", "abc", "-1", "1.5"])
+def test_jobs_that_are_no_number_are_one_sentence(tmp_path, env, jobs):
+    done = bash(copy_of_the_scripts(tmp_path), "quick", **{**env, "JOBS": jobs})
+    assert f"and not {jobs}" in one_sentence(done.returncode, done.stderr) and not done.stdout
+
+
+@pytest.mark.parametrize("grid, visible, used", [
+    ("half", None, {"0", "1"}), ("half", "5,7", {"5", "7"}), ("half", "", {None}), ("rates", None, {None})])
+def test_runs_go_round_the_gpus_four_on_each(tmp_path, monkeypatch, grid, visible, used):
+    """Of a machine with two and 16 cores; a grid without conv nets leaves them alone."""
+    copy_of_the_scripts(tmp_path)
+    for name, text in {"nvidia-smi": "printf '0\\n1\\n'", "nproc": "echo 16", "python": """
+            case "$*" in *--todo) for i in 1 2 3 4 5 6 7 8 9; do echo "10 --seed $i"; done ;; *--seed*)
+            echo "${CUDA_VISIBLE_DEVICES-none}" >> seen; sleep 0.3; esac"""}.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    env = {"PATH": f"{tmp_path}:{PATH}", "PYTHON": "python"} | (
+        {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible})
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    done = bash(tmp_path, grid, **env)
+    seen = {None if line in ("none", "") else line for line in (tmp_path / "seen").read_text().splitlines()}
+    assert seen == used and f"{8 if used != {None} else 16} at a time" in done.stdout, done
 
 
 def gnu_parallel():

@@ -204,7 +204,7 @@ def test_the_grid_as_lines(tmp_path):
     lines = bash(tmp_path, "list", "fc").stdout.splitlines()
     assert len(lines) == len(set(lines)) == 80
     assert lines[0].endswith("prune.py --net fc --levels 28 --init xavier_normal --seed 10")
-    everything = bash(tmp_path, "list", "all").stdout.splitlines()
+    everything = bash(tmp_path, "list", "study").stdout.splitlines()
     assert everything[:80] == lines and len(everything) == len(set(everything))
     done = bash(tmp_path, "list", "fcc")
     assert done.returncode != 0 and "no grid fcc" in done.stderr
