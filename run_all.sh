@@ -44,9 +44,10 @@ groups() {  # schemes | seeds | command
     local conv2="prune.py --net conv2 --epochs 2 --precision fp32 $DOUBLE --levels 8"
     case $1 in
         quick) tour="--data glyphs --preset quick"
-               echo "$SCHEMES|0 1|$fc $tour"
+               echo "$SCHEMES|0 1|$fc $tour --rate-fc 0.5 --rate-out 0.28 --levels 6"
                pair="xavier_normal kaiming_normal"
-               echo "$pair|0|prune.py --net conv2 $tour --steps 20 --levels 1" ;;
+               echo "$pair|0|prune.py --net conv2 $tour --steps 300 --batch 20 --lr 5e-4 --looks 1" \
+                   "--rate-conv 0.4 --rate-fc 0.7 --rate-out 0.4 --levels 2" ;;
         core)  echo "$SCHEMES|$EXPLORE|$fc"
                echo "$SCHEMES|0 1 2|prune.py --net conv2 --epochs 2 $DOUBLE --levels 8" ;;
         fc)    echo "$SCHEMES|$CONFIRM|$fc --levels 28" ;;

@@ -253,7 +253,7 @@ def progress_bar(total: int, initial: int) -> Iterator[tqdm]:
     """A bar of training steps with the time left, redrawn twice a second, also while an evaluation keeps it
     waiting; disabled where stderr is no terminal. In a grid each process has a line of its own."""
     slot = os.environ.get("RUN_ALL_SLOT")
-    with tqdm(total=total, initial=initial, unit="step", smoothing=0, dynamic_ncols=True,
+    with tqdm(desc="preparing", total=total, initial=initial, unit="step", smoothing=0, dynamic_ncols=True,
               position=int(slot or 0), leave=slot is None, disable=not (sys.stderr and sys.stderr.isatty()),
               bar_format="{desc} {percentage:3.0f}%|{bar}| {remaining} left, {rate_fmt}{postfix}") as bar:
         ended = threading.Event()

@@ -167,7 +167,8 @@ def test_a_signal_to_the_grid_stops_its_runs_and_it_goes_on_where_they_were(tmp_
     """At the first finished level; the rest is done by the same command, and it says how far it is."""
     grid, log = small_grid(tmp_path / "grid", f"{FIRST} {SECOND}", steps=400), tmp_path / "log"
     with open(log, "w") as file:
-        process = subprocess.Popen(["bash", "run_all.sh", "quick"], cwd=grid, env=env, stdout=file, stderr=file)
+        process = subprocess.Popen(["bash", "run_all.sh", "quick"], cwd=grid, env=env,
+                                   stdout=file, stderr=file)
         until(lambda: "  level 0  " in log.read_text())
         os.kill(process.pid, kind)
         assert process.wait(60) == code

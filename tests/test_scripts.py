@@ -188,7 +188,7 @@ def test_the_quick_tour(blobs, tmp_path, drawn):
     metrics = [json.loads(path.read_text()) for path in tmp_path.glob("runs/*/metrics.json")]
     assert len(metrics) == len(lines) == len(set(lines))
     assert {m["config"]["data"] for m in metrics} == {"glyphs"}
-    for net, last in (("fc", 5), ("conv2", 1)):
+    for net, last in (("fc", 6), ("conv2", 2)):
         assert all(m["levels"][-1]["level"] == last for m in metrics if m["config"]["net"] == net)
         assert list((tmp_path / "figures").glob(f"glyphs-{net}-*accuracy.png"))
     for path in tmp_path.glob("runs/*/*.pt"):
