@@ -10,17 +10,16 @@
 Every figure is the median (and range) over repeats in processes of their own, in milliseconds a step of 60
 images, real where they are in data/ or $DATA_DIR, else glyphs. About nine minutes on two cores.
 """
-import argparse
 import functools
 import importlib
 import itertools
-import json
+import multiprocessing
 import os
 import resource
 import statistics
-import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +27,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch.nn.utils import prune
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -43,20 +42,6 @@ CORES = os.cpu_count()
 STEPS = {"fc": 300, "conv2": 16, "conv6": 8}
 ROWS = [("fc", 1.0, "fp32"), ("fc", 0.107, "fp32"), ("fc", 0.029, "fp32"),  # network, density, precision
         *((net, 1.0, precision) for net in ("conv2", "conv6") for precision in ("fp32", "bf16"))]
-
-
-class Images(Dataset):
-    """As torchvision's data sets do it: one image at a time, by way of PIL and torchvision's transforms."""
-
-    def __init__(self, x, y):
-        transforms, self.x, self.y = importlib.import_module("torchvision.transforms"), x, y
-        self.transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize([0.5], [0.25])])
-
-    def __len__(self):
-        return len(self.x)
-
-    def __getitem__(self, i):
-        return self.transform(Image.fromarray(self.x[i])), int(self.y[i])
 
 
 def prepared(net, density):
@@ -97,11 +82,15 @@ def loop(net, model, masks, batches, precision, steps, **how):
 
 
 def usual(net, density, _precision, steps):
-    """(a)"""
+    """(a), each image by way of PIL and torchvision's transforms, as torchvision's data sets do it."""
     data.vision()  # torchvision, made to import
+    transforms = importlib.import_module("torchvision.transforms")
+    tensor = transforms.Compose([transforms.ToTensor(), transforms.Normalize([0.5], [0.25])])
     loaded, model, masks = prepared(net, density)
     with np.load(FOLDER / loaded.file) as arrays:
-        loader = DataLoader(Images(arrays["x_train"], arrays["y_train"].ravel()), 60, shuffle=True)
+        x, y = arrays["x_train"], torch.from_numpy(arrays["y_train"].ravel()).long()
+    loader = DataLoader(range(len(x)), 60, shuffle=True, collate_fn=lambda rows: (
+        torch.stack([tensor(Image.fromarray(x[row])) for row in rows]), y[rows]))
     return loop(net, model, masks, iter(loader), "fp32", steps)
 
 
@@ -120,18 +109,17 @@ def ours(net, density, precision, steps):
     loaded, model, masks = prepared(net, density)
     config = {**train.default_config(net, "study"), "net": net, "seed": 0, "precision": precision}
     train.evaluate = lambda *_: (0.0, 0.0, None)
-    batches, stamps, seconds = data.batches, [], []
+    batches, stamps = data.batches, []
 
     def stamped(*words):
         for batch in batches(*words):
             stamps.append(time.time())
             yield batch
     data.batches = stamped
-    for _ in range(4):
-        part = runs.PartialLevel(None, 0, 0, steps + 1)
-        train.train_from(config, loaded, model.state_dict(), masks, part, tqdm(disable=True))
-        seconds.append(stamps[-1] - stamps[-1 - steps])
-    return seconds[1:], sum(x.numel() * x.element_size() for x in loaded[:6]), stamps[0]
+    part = runs.PartialLevel(None, 0, 0, 4 * steps + 1)
+    train.train_from(config, loaded, model.state_dict(), masks, part, tqdm(disable=True))
+    held = sum(x.numel() * x.element_size() for x in loaded[:6])
+    return np.diff(stamps[steps::steps]).tolist(), held, stamps[0]
 
 
 def product(_net, _density, _precision, steps):
@@ -173,25 +161,26 @@ def work(net):
 WAYS = {"a": usual, "a2": tuned, "b": ours, "c": product, "d": kernels}
 
 
-def one(way, net, density, precision, threads, since):
-    """What one process measures, as JSON on its standard output."""
-    torch.set_num_threads(int(threads))
+def one(way, row, threads, since):
+    """What a process of its own measures: {ms: of each repeat; peak and beside: GiB; first: seconds to step 1
+    from the time `since`}."""
+    torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
-    steps = STEPS[net] // 4 if (way, net) == ("a", "fc") else STEPS[net]
-    seconds, held, first = WAYS[way](net, float(density), precision, steps)
+    steps = STEPS[row[0]] // 4 if (way, row[0]) == ("a", "fc") else STEPS[row[0]]
+    seconds, held, first = WAYS[way](*row, steps)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"ms": [1000 * s / steps for s in seconds], "first": first - float(since),
-                      "peak": peak / 2 ** 30, "beside": (peak - held) / 2 ** 30}))
+    return {"ms": [1000 * s / steps for s in seconds], "first": first - since,
+            "peak": peak / 2 ** 30, "beside": (peak - held) / 2 ** 30}
 
 
 def measure(way, row, threads, together=1, rounds=2):
-    """{ms: of all repeats; peak and beside: GiB; first: seconds to step 1}. Several processes together
-    have the machine's ms: those between one step of any and the next."""
+    """As `one`, the ms of all rounds and the largest of the rest. Several processes together have the
+    machine's ms: those between one step of any and the next."""
     results = []
     for _ in range(rounds):
-        words = [sys.executable, __file__, "--one", way, *map(str, row), str(threads), str(time.time())]
-        processes = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(together)]
-        found = [json.loads(process.communicate()[0]) for process in processes]
+        with ProcessPoolExecutor(together, multiprocessing.get_context("spawn")) as pool:
+            begun = [pool.submit(one, way, row, threads, time.time()) for _ in range(together)]
+            found = [process.result() for process in begun]
         results.append({**found[0], "ms": [1 / sum(1 / ms for ms in repeat)
                                            for repeat in zip(*(result["ms"] for result in found))]})
     return {"ms": sum((result["ms"] for result in results), []),
@@ -232,7 +221,4 @@ def main():
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--one", nargs=6, help=argparse.SUPPRESS)
-    words = parser.parse_args().one
-    one(*words) if words else main()
+    main()

@@ -1,18 +1,18 @@
-"""Made-up runs with known answers."""
+"""Made-up runs with known answers, and runs of random numbers with plain loops over them."""
+import functools
 import itertools
 import math
 
 import numpy as np
 
 import stats
-from study import FULL, HALVED
+from stats import STANDARD
+from study import (FULL, HALF, HALVED, METHODS, PARTS, RATES, SPARSE, STUDIES, SWAPS, UPPER, VARIANTS,
+                   WHOLE)
 
 SIZES = {"fc1": 235200, "fc2": 30000, "out": 1000}
 FULL_RATES, HALF_RATES = (0.2, 0.1), (0.5, 0.28)    # of fc's hidden layers and of its output, a round
 HALVES = {"rates": HALF_RATES, "levels": 10, "group": HALVED}
-SCORES = {"xavier_normal": 97.0, "xavier_uniform": 97.5, "kaiming_normal": 96.0, "kaiming_uniform": 97.25,
-          "shape_normal": 99.0, "shape_uniform": 99.5, "orthogonal": 98.0, "xavier_normal@0.5": 98.5,
-          "shape_sign": 97.75, "xavier_normal_lit": 99.75, "sparse_90": 90.0}   # _lit is not eligible
 
 
 def made(init, seed, accuracy, validation=0.0, group=FULL, levels=29, rates=FULL_RATES):
@@ -45,59 +45,87 @@ def standards(n, scale=0.3, shape=0.1, wiggle=1.0, first=10, **settings):
     steps = np.linspace(-1, 1, n)
     e, f, g = (wiggle * size * np.roll(steps, roll) for size, roll in ((0.05, 0), (0.03, 1), (0.02, 2)))
     runs = [made(init, seed, 50.0 + 9 * number, **settings)
-            for number, init in enumerate(stats.STANDARD) for seed in range(max(first - 7, 0), first)]
-    for i, init in itertools.product(range(n), stats.STANDARD):
+            for number, init in enumerate(STANDARD) for seed in range(max(first - 7, 0), first)]
+    for i, init in itertools.product(range(n), STANDARD):
         kaiming, uniform = "kaiming" in init, "uniform" in init
         points = kaiming * (scale + e[i]) + uniform * (shape + f[i]) + kaiming * uniform * g[i]
         runs.append(made(init, first + i, 96 + math.sin(i) + points, **settings))
     return runs
 
 
-def screening(seeds=(0, 1, 2, 3, 4), scores=SCORES, late=None):
-    """A screen with these validation scores; on test images, and in seeds from 10 on, sparse_90 is best."""
-    runs = []
-    for number, (init, score) in enumerate(scores.items()):
-        for seed in seeds:
-            runs.append(made(init, seed, 99.9 if init == "sparse_90" else 80.0 + number,
-                             score + 0.25 * (seed - np.mean(seeds)), **HALVES))
-        for seed in late or ():
-            best = init in ("sparse_90", "kaiming_normal")
-            runs.append(made(init, seed, 30.0, 100.0 if best else 10.0, **HALVES))
-    return runs
-
-
-def final(customs, standard, missing=()):
-    """Runs of the candidates and the best standard scheme on fresh seeds, and the screen that chose them."""
-    noise, runs = np.random.default_rng(21), screening()
-    for init, shift in {**customs, standard: 0.0}.items():
-        for seed in range(10, 18):
-            upper, sparse = 97 + shift + noise.normal(0, 0.3, 2)
-            if (init, seed) not in missing:
-                runs.append(made(init, seed, [upper] * 21 + [sparse] * 8))
-    return runs
-
-
-def influencing(seeds=range(5), group=HALVED, levels=10, rates=HALF_RATES):
-    """Runs of six schemes whose diagnostics of fc1 and accuracies are noise, with ties; signs have no eps."""
-    noise, runs = np.random.default_rng(5), []
-    for place, init in enumerate((*stats.STANDARD, "shape_sign", "orthogonal")):
-        for seed in seeds:
-            accuracy = [90.0 + noise.integers(4) for _ in range(levels)]
-            run = made(init, seed, accuracy, group=group, levels=levels, rates=rates)
-            for level in run["levels"]:
-                row = {"auroc": noise.integers(3) / 2, "rho": noise.random(), "eps": place + noise.random()}
-                level["diagnostics"] = {"layers": {"fc1": row | ({"eps": None} if place == 4 else {})}}
-            runs.append(run)
-    return runs
-
-
-def of_seeds(runs, first=10):
-    """{scheme: its runs of seeds from `first` on}, of the four schemes."""
-    return {init: [run for run in runs if run["config"]["init"] == init and run["config"]["seed"] >= first]
-            for init in stats.STANDARD}
-
-
 def record(records, **names):
     """The one record with these values."""
     found, = (row for row in records if all(row[key] == value for key, value in names.items()))
     return found
+
+
+CUSTOM = ("shape_sign", "truncated_glorot", "shape_laplace", "shape_t4", "xavier_normal@4",
+          "xavier_normal@0.5")
+INITS = (*STANDARD, *CUSTOM)
+FULL_PARTS = {(1, 0.012): (0, 20), (0.012, 0.0021): (20, 28)}       # first and last level of a range
+HALF_PARTS = {UPPER: (0, 6), SPARSE: (6, 9), PARTS[0]: (1, 6), WHOLE: (1, 9)}
+FACTORS = {"variance_scaling": dict(zip(STANDARD, (-0.5, -0.5, 0.5, 0.5))),
+           "distribution": dict(zip(STANDARD, (-0.5, 0.5, -0.5, 0.5)))}
+EXPLORING, CONFIRMING = range(5), range(10, 16)
+
+
+def swapped(masks, method):
+    """The group of runs with the masks of another scheme's."""
+    return f"{FULL}-from-{METHODS[method].replace('mnist-fc-', f'mnist-fc-{masks}-', 1)}{HALF}"
+
+
+@functools.cache
+def random_groups():
+    """Random accuracies and losses; some seeds lack a scheme, and groups have seeds that do not count."""
+    noise, found = np.random.default_rng(3), []
+    halves = [*METHODS.values(), *VARIANTS.values(), *RATES.values(), STUDIES["fashion"].group, *(
+        swapped(masks, method) for method, other in SWAPS for masks in ("xavier_normal", other))]
+    plans = [(FULL, range(8, 16), 29, FULL_RATES), (STUDIES["conv2"].group, range(9, 14), 9, (0.36, 0.19)),
+             *((group, [*EXPLORING, *CONFIRMING], 10, HALF_RATES) for group in dict.fromkeys(halves))]
+    for group, seeds, levels, rates in plans:
+        for init, seed in itertools.product(INITS, seeds):
+            test, val = (noise.uniform(90, 98, levels).tolist() for _ in range(2))
+            run = made(init, seed, test, val, group=group, levels=levels, rates=rates)
+            for level in run["levels"]:
+                level["train_loss"][1], level["val_loss"][1] = noise.uniform(0, 0.1, 2)
+                level["inputs"] = noise.integers(2, size=9).tolist()
+                level["diagnostics"] = {} if seed == 4 else {
+                    "layers": {"fc1": {"no_way_in": int(noise.integers(99)), "rho": noise.random(),
+                                       "eps": None if init == "shape_sign" else noise.random(),
+                                       "auroc": noise.integers(3) / 2}},
+                    "least_class_inputs": int(noise.integers(2)), **dict(zip(
+                        ("effective_density", "dark_share", "logit_std"), noise.random(3)))}
+            if group == HALVED or (init, seed) not in (("kaiming_uniform", 12), ("xavier_uniform", 3)):
+                found.append(run)
+    return stats.groups(found)
+
+
+def accuracy(level):
+    return 100 * level["test_acc"][1]
+
+
+def at(number, of=accuracy):
+    """A run's value at a level."""
+    return lambda run: of(run["levels"][number])
+
+
+def over(first, last, of=accuracy):
+    """The mean of a run's values over the logarithm of its densities, by trapezoids, between two levels."""
+    def mean(run):
+        part = run["levels"][first:last + 1]
+        x = [math.log(sum(level["kept"].values())) for level in part]
+        y = [of(level) for level in part]
+        return sum((x[i] - x[i + 1]) * (y[i] + y[i + 1]) / 2 for i in range(len(x) - 1)) / (x[0] - x[-1])
+    return mean
+
+
+def across(weights, seeds, value):
+    """Weighted sums of a run's value within each seed that all of {(group, scheme): weight} have."""
+    its = {(group, init): {run["config"]["seed"]: run for run in random_groups()[group][init]}
+           for group, init in weights}
+    return [sum(weight * value(its[key][seed]) for key, weight in weights.items())
+            for seed in seeds if all(seed in own for own in its.values())]
+
+
+def plain(group, weights, seeds, value):
+    return across({(group, init): weight for init, weight in weights.items()}, seeds, value)

@@ -1,7 +1,6 @@
 """Every difference in the tables against plain loops over runs of random numbers."""
 import functools
 import itertools
-import math
 import statistics
 
 import numpy as np
@@ -11,90 +10,12 @@ import inference
 import stats
 import study
 import tables
-from runs import group_name
 from stats import STANDARD
-from study import FULL, HALF, HALVED, METHODS, PARTS, SPARSE, STUDIES, UPPER, VARIANTS, WHOLE
+from study import FULL, HALVED, METHODS, PARTS, SPARSE, STUDIES, UPPER, VARIANTS, WHOLE
 
-from .made import FULL_RATES, HALF_RATES, SIZES, made, record
+from .made import (CONFIRMING, CUSTOM, EXPLORING, FACTORS, FULL_PARTS, HALF_PARTS, INITS, SIZES, accuracy,
+                   across, at, over, plain, random_groups, record, swapped)
 from .test_inference import plain_holm, plain_max_t, plain_sign_flip
-
-CUSTOM = ("shape_sign", "truncated_glorot", "shape_laplace", "shape_t4", "xavier_normal@4",
-          "xavier_normal@0.5")
-INITS = (*STANDARD, *CUSTOM)
-FULL_PARTS = {(1, 0.012): (0, 20), (0.012, 0.0021): (20, 28)}       # first and last level of a range
-HALF_PARTS = {UPPER: (0, 6), SPARSE: (6, 9), PARTS[0]: (1, 6), WHOLE: (1, 9)}
-FACTORS = {"variance_scaling": (-0.5, -0.5, 0.5, 0.5), "distribution": (-0.5, 0.5, -0.5, 0.5)}
-EXPLORING, CONFIRMING = range(5), range(10, 16)
-
-
-def swapped(masks, method):
-    """The group of runs with the masks of another scheme's."""
-    return f"{FULL}-from-{METHODS[method].replace('mnist-fc-', f'mnist-fc-{masks}-', 1)}{HALF}"
-
-
-@functools.cache
-def runs():
-    """Random accuracies and losses; some seeds lack a scheme, and groups have seeds that do not count."""
-    noise, found = np.random.default_rng(0), []
-    halves = [*METHODS.values(), *VARIANTS.values(), *study.RATES.values(), STUDIES["fashion"].group, *(
-        swapped(masks, method) for method, other in study.SWAPS for masks in ("xavier_normal", other))]
-    plans = [(FULL, range(8, 16), 29, FULL_RATES), (STUDIES["conv2"].group, range(9, 14), 9, (0.36, 0.19)),
-             *((group, [*EXPLORING, *CONFIRMING], 10, HALF_RATES) for group in dict.fromkeys(halves))]
-    for group, seeds, levels, rates in plans:
-        for init, seed in itertools.product(INITS, seeds):
-            test, val = (noise.uniform(90, 98, levels).tolist() for _ in range(2))
-            run = made(init, seed, test, val, group=group, levels=levels, rates=rates)
-            for level in run["levels"]:
-                level["train_loss"][1], level["val_loss"][1] = noise.uniform(0, 0.1, 2)
-                level["inputs"] = noise.integers(2, size=9).tolist()
-                level["diagnostics"] = {} if seed == 4 else {
-                    "layers": {"fc1": {"no_way_in": int(noise.integers(99)), "eps": noise.random()}},
-                    "least_class_inputs": int(noise.integers(2)), **dict(zip(
-                        ("effective_density", "dark_share", "logit_std"), noise.random(3)))}
-            if group == HALVED or (init, seed) not in (("kaiming_uniform", 12), ("xavier_uniform", 3)):
-                found.append(run)
-    return found
-
-
-def accuracy(level):
-    return 100 * level["test_acc"][1]
-
-
-def unpruned(run):
-    return accuracy(run["levels"][0])
-
-
-def over(first, last, of=accuracy):
-    """The mean of a run's values over the logarithm of its densities, by trapezoids, between two levels."""
-    def mean(run):
-        part = run["levels"][first:last + 1]
-        x = [math.log(sum(level["kept"].values())) for level in part]
-        y = [of(level) for level in part]
-        return sum((x[i] - x[i + 1]) * (y[i] + y[i + 1]) / 2 for i in range(len(x) - 1)) / (x[0] - x[-1])
-    return mean
-
-
-@functools.cache
-def by_group():
-    found = {}
-    for run in runs():
-        config = run["config"]
-        found.setdefault(group_name(run["name"], config), {})[config["init"], config["seed"]] = run
-    return found
-
-
-def across(weights, seeds, value):
-    """Weighted sums of a run's value within each seed that all of {(group, scheme): weight} have."""
-    return [sum(weight * value(by_group()[group][init, seed]) for (group, init), weight in weights.items())
-            for seed in seeds if all((init, seed) in by_group()[group] for group, init in weights)]
-
-
-def plain(group, weights, seeds, value):
-    return across({(group, init): weight for init, weight in weights.items()}, seeds, value)
-
-
-def four(contrast):
-    return dict(zip(STANDARD, FACTORS[contrast]))
 
 
 def of_the_studies():
@@ -102,8 +23,8 @@ def of_the_studies():
     plans = [("mnist", bounds, part, CONFIRMING) for bounds, part in FULL_PARTS.items()]
     plans += [("fashion", bounds, HALF_PARTS[bounds], CONFIRMING) for bounds in (UPPER, SPARSE)]
     plans += [("conv2", (1, 0.03), (0, 8), range(10, 14))]
-    for (name, bounds, part, seeds), contrast in itertools.product(plans, FACTORS):
-        d = functools.partial(plain, STUDIES[name].group, four(contrast), seeds)
+    for (name, bounds, part, seeds), (contrast, weights) in itertools.product(plans, FACTORS.items()):
+        d = functools.partial(plain, STUDIES[name].group, weights, seeds)
         mean, names = over(*part), {"study": name, "range": bounds}
         yield "contrasts", {**names, "contrast": contrast}, {"difference": d(mean)}
         yield "contrasts", {**names, "contrast": "interaction"}, {
@@ -112,9 +33,8 @@ def of_the_studies():
         end = over(*part, lambda level: 100 * level["test_acc"][2])
         yield "endpoints", {**names, "accuracy_at": "level's end"}, {contrast: d(end)}
         yield "retained", {**names, "contrast": contrast}, {
-            "difference": d(lambda run: mean(run) - unpruned(run)), "unpruned": d(unpruned),
-            "last": d(lambda run: accuracy(run["levels"][part[1]])),
-            "change": d(lambda run: accuracy(run["levels"][part[1]]) - unpruned(run))}
+            "difference": d(lambda run: mean(run) - at(0)(run)), "unpruned": d(at(0)), "last": d(at(part[1])),
+            "change": d(lambda run: at(part[1])(run) - at(0)(run))}
         yield "fits", {**names, "contrast": contrast}, {
             what: d(over(*part, lambda level: 100 * level[key][1]))
             for what, key in (("training", "train_loss"), ("validation", "val_loss"))}
@@ -130,25 +50,26 @@ def of_the_exploration():
     for init in CUSTOM:
         yield "screen", {"scheme": init}, {
             "difference": plain(HALVED, {init: 1, "xavier_normal": -1}, EXPLORING, validation)}
-    customs, standard = study.candidates(stats.groups(runs()))
+    customs, standard = study.candidates(random_groups())
     for (rate, group), init in itertools.product(study.RATES.items(), customs):
         yield "rates", {"rate": rate, "scheme": init}, {
             "difference": plain(group, {init: 1, standard: -1}, EXPLORING, validation)}
     for name, group in METHODS.items() - {("filters", METHODS["filters"])}:     # whose levels are others
-        for table, bounds in (("carried", WHOLE), ("parts", PARTS[0]), ("parts", PARTS[1])):
-            mean, names = over(*HALF_PARTS[bounds]), {"method": name} | (
-                {"range": bounds} if table == "parts" else {})
-            yield table, names, {key: plain(group, four(key), EXPLORING, mean) for key in FACTORS}
+        for bounds in (WHOLE, *PARTS):
+            mean, names = over(*HALF_PARTS[bounds]), {} if bounds == WHOLE else {"range": bounds}
+            yield "parts" if names else "carried", {"method": name, **names}, {
+                key: plain(group, weights, EXPLORING, mean) for key, weights in FACTORS.items()}
             yield "gaps", {"way": name, "scheme": "shape_t4", "range": bounds}, {
                 "difference": plain(group, {"shape_t4": 1, "xavier_normal": -1}, EXPLORING, mean)}
         yield "carried", {"method": name}, {f"{init} less {standard}": plain(
             group, {init: 1, standard: -1}, EXPLORING, over(*HALF_PARTS[WHOLE])) for init in customs}
     for (name, group), bounds in itertools.product(VARIANTS.items(), (UPPER, SPARSE)):
         mean = over(*HALF_PARTS[bounds])
+        change = {(way, init): 0.25 if way == group else -0.25 for way in (HALVED, group)
+                  for init in STANDARD}
         yield "why", {"variant": name, "range": bounds}, {
-            key: plain(group, four(key), EXPLORING, mean) for key in FACTORS} | ({} if group == HALVED else {
-                "change": across({(way, init): 0.25 if way == group else -0.25 for init in STANDARD
-                                  for way in (group, HALVED)}, EXPLORING, mean)})
+            **{key: plain(group, weights, EXPLORING, mean) for key, weights in FACTORS.items()},
+            **({} if group == HALVED else {"change": across(change, EXPLORING, mean)})}
     for (name, other), (bounds, mean) in itertools.product(study.SWAPS, (
             (UPPER, over(0, 6)), (SPARSE, over(6, 9)))):
         a, b, ab, ba = ((METHODS[name], "xavier_normal"), (METHODS[name], other),
@@ -159,7 +80,7 @@ def of_the_exploration():
                 "values_mean": {b: 0.5, ab: 0.5, a: -0.5, ba: -0.5}}
         yield "swaps", {"method": name, "other": other, "range": bounds}, {
             key: across(weights, EXPLORING, mean) for key, weights in gaps.items()}
-    heavy = tables.heavy_tailed(stats.groups(runs()))
+    heavy = tables.heavy_tailed(random_groups())
     for name, init in itertools.product(study.AT_INITIALIZATION, ("xavier_uniform", heavy)):
         yield "before", {"method": name, "contrast": f"{init} - xavier_normal"}, {
             key: plain(METHODS[name], {init: 1, "xavier_normal": -1}, CONFIRMING, over(*HALF_PARTS[bounds]))
@@ -167,11 +88,11 @@ def of_the_exploration():
     for one, other, table in (("shape_sign", "xavier_uniform", "signs"),
                               ("xavier_normal@0.5", "xavier_normal", "half_as_wide")):
         mean = over(0, 8)
-        for row, seeds in zip(tables.TABLES[table].records(stats.groups(runs())), ((10, 11), (10, 11, 12))):
-            yield table, {"seeds": row["seeds"]}, {
-                key: plain(STUDIES["conv2"].group, {one: 1, other: -1}, seeds, value) for key, value in (
-                    ("difference", mean), ("unpruned", unpruned), ("last", lambda run: accuracy(
-                        run["levels"][8])), ("change", lambda run: mean(run) - unpruned(run)))}
+        values = {"difference": mean, "unpruned": at(0), "last": at(8),
+                  "change": lambda run: mean(run) - at(0)(run)}
+        for row, seeds in zip(records_of(table), ((10, 11), (10, 11, 12)), strict=True):
+            yield table, {"seeds": row["seeds"]}, {key: plain(
+                STUDIES["conv2"].group, {one: 1, other: -1}, seeds, value) for key, value in values.items()}
 
 
 def of_means():
@@ -181,13 +102,12 @@ def of_means():
 
     def values(group, number, inits, seeds=range(4), **of):
         return {key: [value for init in inits for value in plain(
-            group, {init: 1}, seeds, lambda run: quantity(run["levels"][number]))]
-            for key, quantity in of.items()}
+            group, {init: 1}, seeds, at(number, quantity))] for key, quantity in of.items()}
     for name, init in itertools.product((*study.AT_INITIALIZATION, *list(METHODS)[:1]), study.SHAPES):
         yield "used", {"method": name, "scheme": init}, values(
             METHODS[name], 7, [init], accuracy=accuracy, pixels=lambda level: sum(level["inputs"]),
             units=lambda level: 300 - fc1("no_way_in")(level))
-    kinds = {"shape_sign": ["shape_sign"], "the others": [*STANDARD, "xavier_normal@0.5"]}    # the candidates
+    kinds = {"shape_sign": ["shape_sign"], "the others": [*STANDARD, "shape_t4"]}     # the candidates
     for (name, group), (kind, inits) in itertools.product(METHODS.items(), kinds.items()):
         found = values(group, 9, inits, accuracy=accuracy, linked=lambda level: (
             100 * level["diagnostics"]["effective_density"] / stats.density(level)),
@@ -200,11 +120,13 @@ def of_means():
                    for key, scale in (("dark_share", 100), ("logit_std", 1)))
     for (variant, group), init, (what, number, quantity) in itertools.product(VARIANTS.items(), INITS, (
             ("constant_inputs", 4, dark), ("eps", 4, fc1("eps")), ("logit_std", 9, logit))):
-        yield "state", {"quantity": what, "variant": variant, "scheme": init}, values(
-            group, number, [init], mean=quantity)
-    for (what, quantity), (bound, number) in itertools.product(
-            (("eps", fc1("eps")), ("constant_inputs", dark)), ((0.21, 7), (0.07, 12), (0.0021, 28))):
-        yield "survival", {"study": "mnist", "quantity": what, "density": bound}, {
+        if (what, init) != ("eps", "shape_sign"):   # not defined
+            yield "state", {"quantity": what, "variant": variant, "scheme": init}, values(
+                group, number, [init], mean=quantity)
+    for (table, names, quantity), (bound, number) in itertools.product((
+            ("survival", {"quantity": "eps"}, fc1("eps")), ("accuracies", {}, accuracy),
+            ("survival", {"quantity": "constant_inputs"}, dark)), ((0.21, 7), (0.07, 12), (0.0021, 28))):
+        yield table, {"study": "mnist", "density": bound, **names}, {
             init: values(FULL, number, [init], CONFIRMING, mean=quantity)["mean"] for init in STANDARD}
     for bounds, part in FULL_PARTS.items():
         names = {"study": "mnist", "range": bounds, "accuracy_at": "early stop", "n": [6, 6, 6, 5]}
@@ -214,7 +136,7 @@ def of_means():
 
 @functools.cache
 def records_of(table):
-    return tables.TABLES[table].records(stats.groups(runs()))
+    return tables.TABLES[table].records(random_groups())
 
 
 @pytest.mark.parametrize("cases, statistic", [
@@ -251,11 +173,11 @@ def test_p_and_holm_are_those_of_plain_flips_in_the_protocols_families(table, fa
 
 
 def test_the_candidates_test_equals_a_plain_loop_over_joint_flips_of_seeds_that_all_have():
-    customs, standard = study.candidates(stats.groups(runs()))
-    seeds = [seed for seed in CONFIRMING
-             if all((init, seed) in by_group()[FULL] for init in (*customs, standard))]
-    cases = list(itertools.product(customs, FULL_PARTS.items()))
-    d = [plain(FULL, {init: 1, standard: -1}, seeds, over(*part)) for init, (_, part) in cases]
+    customs, standard = study.candidates(random_groups())
+    cases, all_of_them = list(itertools.product(customs, FULL_PARTS.items())), dict.fromkeys(
+        (*customs, standard), 0)
+    d = [plain(FULL, {**all_of_them, init: 1, standard: -1}, CONFIRMING, over(*part))
+         for init, (_, part) in cases]
     for (init, (bounds, _)), own, p in zip(cases, d, plain_max_t(d)):
         row = record(records_of("confirmed"), study="mnist", scheme=init, range=bounds)
         assert row["difference"] == pytest.approx(inference.estimate(np.array(own)))

@@ -16,12 +16,12 @@ import inference
 import mechanism
 import stats
 import study
-import tables
 from stats import STANDARD, scheme_name
-from study import METHODS, SPARSE, UPPER
+from study import FULL, HALVED, METHODS, SPARSE, UPPER, WHOLE
 
 from .conftest import ROOT
-from .made import HALVES, final, influencing, made, of_seeds, standards
+from .made import (CONFIRMING, EXPLORING, FACTORS, FULL_PARTS, HALF_PARTS, HALVES, INITS, accuracy, at, made,
+                   over, plain, random_groups)
 
 DRAWN = sorted(set(figures.FIGURES) - {"diagram", "examples"})
 
@@ -35,14 +35,15 @@ def closed():
     assert not [text for text in shown if "_" in text]
 
 
-def shapes_of(name, first=0, fall=1.0):
-    """Five seeds of every shape and gain under a way of pruning, by scheme and seed; {scheme: [accuracy]}."""
-    inits = [*study.SHAPES, "xavier_normal@0.5", "xavier_normal@2", "kaiming_normal", "kaiming_uniform"]
-    values = {init: [90 - fall * place + 0.1 * ((seed * (place + 2)) % 5) for seed in range(5)]
-              for place, init in enumerate(inits)}
-    how = {**HALVES, "group": METHODS[name]}
-    return [made(init, first + seed, value, **how)
-            for init, row in values.items() for seed, value in enumerate(row)], values
+def of_groups(*names):
+    """The runs of random numbers of these groups alone."""
+    return {name: random_groups()[name] for name in names}
+
+
+def mean(group, init, seeds, value, minus=None):
+    """The plain mean of a scheme's values, or of their differences from another scheme's."""
+    weights = {init: 1} if minus is None else {minus: -1, init: 1 - (init == minus)}
+    return pytest.approx(statistics.mean(plain(group, weights, seeds, value)), abs=1e-9)
 
 
 @pytest.mark.parametrize("name", DRAWN)
@@ -54,14 +55,13 @@ def test_nothing_is_drawn_of_nothing_custom_schemes_alone_and_short_runs(name):
 
 
 def test_the_tradeoff_has_the_plain_means_of_fresh_seeds():
-    runs = standards(4)
-    for axis in figures.tradeoff(stats.groups(runs)).axes:
-        for line, (init, fresh) in zip(axis.lines, of_seeds(runs).items()):
-            assert len(fresh) == 4 and line.get_label() == scheme_name(init)
-            for level, place in ((fresh[0]["levels"][number], number) for number in (0, 13, 28)):
-                own = [100 * run["levels"][place]["test_acc"][1] for run in fresh]
-                assert line.get_xydata()[place] == pytest.approx(
-                    (100 * stats.density(level), statistics.mean(own)))
+    for axis in figures.tradeoff(of_groups(FULL)).axes:
+        for line, init in itertools.zip_longest(axis.lines[:4], STANDARD):
+            assert line.get_label() == scheme_name(init)
+            for number in (0, 13, 28):
+                assert line.get_xydata()[number].tolist() == [
+                    mean(FULL, init, CONFIRMING, at(number, of))
+                    for of in (lambda level: 100 * stats.density(level), accuracy)]
 
 
 def test_a_band_is_the_t_interval():
@@ -75,63 +75,62 @@ def test_a_band_is_the_t_interval():
         assert (heights.min(), heights.max()) == pytest.approx((ends.low, ends.high))
 
 
-def same_as_in_the_table(axis, records):
-    """The intervals that are drawn, from below, are these records' from the last on."""
-    for place, row in enumerate(records[::-1]):
+def assert_intervals(axis, rows):
+    """The intervals that are drawn, from below, are those of rows of differences, from the last on."""
+    for place, d in enumerate(rows[::-1]):
         ends, seeds, mean = (line.get_xdata() for line in axis.lines[3 * place:3 * place + 3])
-        assert (*mean, *ends) == pytest.approx(row["difference"][:3]) and len(seeds) == row["n"]
+        assert (*mean, *ends) == pytest.approx(inference.estimate(np.array(d))[:3])
+        assert seeds == pytest.approx(d)
 
 
-CUSTOMS = {"xavier_normal@0.5": 0.4, "orthogonal": 0.1}
+CUSTOMS = ("shape_sign", "shape_t4", "xavier_uniform")
 
 
-@pytest.mark.parametrize("draw, table, runs, inits, base, labels", [
-    (figures.differences, tables.contrasts, standards(8), STANDARD[1:], "xavier_normal",
-     ("scale", "shape", "interaction")),
-    (figures.customs, tables.confirmed, final(CUSTOMS, "xavier_uniform"), list(CUSTOMS), "xavier_uniform",
-     [scheme_name(init) for init in CUSTOMS])])
-def test_differences_are_drawn_within_seeds_and_their_means_as_in_their_table(draw, table, runs, inits, base,
-                                                                             labels):
-    found = stats.groups(runs)
-    above, below = draw(found).axes
-    values = {(run["config"]["init"], run["config"]["seed"]): 100 * run["levels"][0]["test_acc"][1]
-              for run in runs}
+@pytest.mark.parametrize("draw, base, inits, contrasts", [
+    (figures.differences, "xavier_normal", STANDARD[1:], {
+        "scale": FACTORS["variance_scaling"], "shape": FACTORS["distribution"],
+        "interaction": dict(zip(STANDARD, (1, -1, -1, 1)))}),
+    (figures.customs, "kaiming_uniform", CUSTOMS, {
+        init: {init: 1, "kaiming_uniform": -1} for init in CUSTOMS})])
+def test_differences_are_drawn_within_seeds(draw, base, inits, contrasts):
+    found, fashion = of_groups(FULL, HALVED), study.STUDIES["fashion"].group
+    one = {fashion: {init: its[5:6] for init, its in random_groups()[fashion].items()}}    # a study of a seed
+    assert not draw({HALVED: found[HALVED], **one})
+    above, below = draw({**found, **one}).axes
     for container, init in zip(above.containers, inits, strict=True):
-        gaps = [values[init, seed] - values[base, seed] for seed in range(10, 18)]
         assert container.get_label() == scheme_name(init)
-        assert container.lines[0].get_ydata()[0] == pytest.approx(statistics.mean(gaps))
-    same_as_in_the_table(below, sorted(table(found), key=lambda row: -row["range"][0]))
+        assert container.lines[0].get_ydata()[20] == mean(FULL, init, CONFIRMING, at(20), base)
+    assert_intervals(below, [plain(FULL, weights, CONFIRMING, over(*part))
+                             for part in FULL_PARTS.values() for weights in contrasts.values()])
     assert [label.get_text().replace("\n", " ") for label in below.get_yticklabels()][::-1] == [
-        f"{what}, {bounds}" for bounds in ("100 to 1.2%", "1.2 to 0.21%") for what in labels]
-    one = standards(1, **{**HALVES, "group": study.STUDIES["fashion"].group})     # a study of one seed
-    assert not draw(stats.groups(one + [run for run in runs if run["config"]["seed"] < 10]))
-    assert len(draw(stats.groups(one + runs)).axes) == 2
+        f"{what}, {bounds}" for bounds in ("100 to 1.2%", "1.2 to 0.21%") for what in contrasts]
 
 
 def test_means_and_differences_by_method_are_the_plain_ones_of_the_exploring_seeds():
-    made_by = {name: shapes_of(name, fall=fall) for name, fall in (
-        ("magnitude, layer by layer", 3), ("movement", 1), ("SNIP, global", 2))}
-    late = shapes_of("movement", first=10, fall=7)[0]
-    found = stats.groups([run for runs, _ in made_by.values() for run in runs] + late)
-    means = [{init: statistics.mean(row) for init, row in values.items()} for _, values in made_by.values()]
+    found, area = random_groups(), over(*HALF_PARTS[WHOLE])
     inits = [*STANDARD, *study.candidates(found)[0]]
-    heat = figures.heat(found).axes[0]
-    assert [label.get_text() for label in heat.get_yticklabels()] == list(made_by)
+    heat, names = figures.heat(found).axes[0], [name for name in METHODS if name != "filters"]
+    assert [label.get_text() for label in heat.get_yticklabels()] == names     # filters end at other levels
     assert len(inits) == 6 == len(heat.get_xticklabels())
+    means = {name: {init: statistics.mean(plain(METHODS[name], {init: 1}, EXPLORING, area)) for init in inits}
+             for name in names}
     assert [cell.get_text() for cell in heat.texts] == [
         f"{own[init]:.2f}\n{own[init] - statistics.mean(own[each] for each in STANDARD):+.2f}"
-        for own in means for init in inits]
-    for axis, name, own in zip(figures.methods(found).axes, made_by, means, strict=True):
-        assert axis.get_title() == f"{name}, n = 5"
+        for own in means.values() for init in inits]
+    for axis, name in zip(figures.methods(found).axes, METHODS, strict=True):
+        assert axis.get_title() == f"{name}, n = " + ("5" if METHODS[name] == HALVED else "5/4/5/5")
         for line, init in zip(axis.lines, inits, strict=True):
-            assert line.get_ydata() == pytest.approx([own[init]] * 10)
-    gain, kurtosis = figures.doses(found).axes[:2]
-    for way, own in enumerate(means[:2]):
-        doses, tails, gaps = (axis.containers[way].lines[0].get_ydata()
-                              for axis in (gain, kurtosis, figures.shapes(found).axes[0]))
-        assert doses == pytest.approx([own[f"xavier_normal{end}"] for end in ("@0.5", "", "@2")])
-        assert tails == pytest.approx([own[init] for init in study.SHAPES])
-        assert gaps == pytest.approx([own[init] - own["xavier_normal"] for init in study.SHAPES])
+            assert line.get_ydata()[3] == mean(METHODS[name], init, EXPLORING, at(3))
+    gain, kurtosis, _, sparse = figures.doses(found).axes
+    for axis, inits, part in ((gain, ("xavier_normal@0.5", "xavier_normal", "xavier_normal@4"), UPPER),
+                              (kurtosis, study.SHAPES, UPPER), (sparse, study.SHAPES, SPARSE)):
+        for container, group in zip(axis.containers, (HALVED, METHODS["movement"]), strict=True):
+            assert container.lines[0].get_ydata().tolist() == [
+                mean(group, init, EXPLORING, over(*HALF_PARTS[part])) for init in inits]
+    drawn = figures.shapes(found).axes[0].containers
+    for container, name in zip(drawn, ("magnitude, layer by layer", "movement", *study.AT_INITIALIZATION)):
+        assert container.lines[0].get_ydata().tolist() == [
+            mean(METHODS[name], init, EXPLORING, area, "xavier_normal") for init in study.SHAPES]
 
 
 def test_doses_are_means_over_the_schemes_of_a_dose_by_seed():
@@ -141,41 +140,31 @@ def test_doses_are_means_over_the_schemes_of_a_dose_by_seed():
 
 
 def test_the_influence_has_the_plain_means_of_measure_and_accuracy():
-    runs = influencing()
-    found = stats.groups(runs)
-    named = [*STANDARD, *study.candidates(found)[0]]
-    own = [stats.density(level) for level in runs[0]["levels"]]
-    for axis, bounds in zip(figures.influence(found).axes, (UPPER, SPARSE), strict=True):
-        x, means = {}, {}
-        for run in runs:
-            init, accuracy = run["config"]["init"], [100 * level["test_acc"][1] for level in run["levels"]]
-            x.setdefault(init, []).append(run["levels"][4]["diagnostics"]["layers"]["fc1"]["rho"])
-            means.setdefault(init, []).append(inference.mean_over_range(own, accuracy, bounds))
-        assert [drawn.get_label() for drawn in axis.containers] == [*map(scheme_name, named)]
-        assert set(named) == set(x)
-        for init, drawn in zip(named, axis.containers):
-            gap = statistics.mean(means[init]) - statistics.mean(means["xavier_normal"])
-            assert drawn.lines[0].get_xdata() == pytest.approx([statistics.mean(x[init])])
-            assert drawn.lines[0].get_ydata() == pytest.approx([gap], abs=1e-9)
-    for run, number in itertools.product(runs, range(10)):
-        del run["levels"][number]["diagnostics"]
-    assert not figures.influence(stats.groups(runs))
+    found = of_groups(HALVED)
+    for axis, part in zip(figures.influence(found).axes, (UPPER, SPARSE), strict=True):
+        for init, drawn in zip((*STANDARD, *study.candidates(found)[0]), axis.containers):
+            assert drawn.get_label() == scheme_name(init)
+            assert drawn.lines[0].get_xdata().tolist() == [mean(HALVED, init, range(4), at(
+                4, lambda level: level["diagnostics"]["layers"]["fc1"]["rho"]))]
+            assert drawn.lines[0].get_ydata().tolist() == [
+                mean(HALVED, init, EXPLORING, over(*HALF_PARTS[part]), "xavier_normal")]
+    runs = [made(init, seed, 90.0, **HALVES) for init in INITS for seed in EXPLORING]
+    assert not figures.influence(stats.groups(runs))    # without diagnostics
 
 
-def test_rare_inputs_have_the_plain_shares_and_the_contrasts_of_their_table(monkeypatch, tmp_path):
-    (tmp_path / "pixels.json").write_text('{"mnist": {"images": 10000, "lit": [0, 9, 100, 5000]}}')
-    monkeypatch.setattr(mechanism, "PIXELS", tmp_path / "pixels.json")
-    runs = standards(3)
-    for run, number in itertools.product(runs, range(29)):
-        level = run["levels"][number]
-        level["inputs"] = [share * level["kept"]["fc1"] for share in (0.1, 0.2, 0.3, 0.4)]
-    left, right = figures.rare_inputs(stats.groups(runs)).axes
-    assert all(line.get_ydata() == pytest.approx([30] * 29) for line in left.lines) and len(left.lines) == 4
-    same_as_in_the_table(right, mechanism.without_rare_inputs(stats.groups(runs)))
+def test_rare_inputs_have_the_plain_shares_and_the_contrasts_of_their_table(nine_pixels):
+    def share(level):
+        return 100 * sum(level["inputs"][place] for place in (0, 1, 6, 7)) / sum(level["inputs"])
+    left, right = figures.rare_inputs(of_groups(FULL)).axes
+    for line, init in zip(left.lines, STANDARD, strict=True):
+        assert line.get_ydata()[[0, 28]].tolist() == [
+            mean(FULL, init, CONFIRMING, at(number, share)) for number in (0, 28)]
+    records = mechanism.without_rare_inputs(of_groups(FULL))
+    assert_intervals(right, [row["differences"] for row in records])
 
 
 def test_the_earlier_study_is_drawn_from_its_test_accuracies():
-    left, right = figures.earlier(stats.groups(standards(3))).axes
+    left, right = figures.earlier(of_groups(FULL)).axes
     there = json.loads((ROOT / "report" / "earlier-study.json").read_text())["table"]
     for line, init in zip(left.lines, STANDARD, strict=True):
         row = there[f"lenet {init.replace('_', '-')}"]
@@ -219,7 +208,7 @@ def test_a_figure_is_the_same_under_a_persons_and_a_notebooks_settings(tmp_path,
 def test_a_place_that_takes_no_figures_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(figures, "FIGURES", {"diagram": figures.diagram})
     (tmp_path / "file").write_text("in the way")
-    monkeypatch.setattr(stats, "read", lambda root: standards(1))
+    monkeypatch.setattr(stats, "read", lambda root: [])
     monkeypatch.setattr("sys.argv", ["figures.py", "--figures", str(tmp_path / "file")])
     with pytest.raises(SystemExit, match="^Cannot write to .*: name another folder with --figures.$"):
         figures.main()

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 import formatting
-import inference
 import models
 import prune
 import pruners
@@ -119,13 +118,6 @@ def test_the_four_schemes_have_their_seeds_in_every_group(grids):
 def test_the_conv_grid_of_a_cpu_with_amx_is_read_too():
     found = {runs.group_name(name, config) for _, name, config in commands("conv", True)}
     assert found <= {each.group for each in STUDIES.values()}
-
-
-@pytest.mark.parametrize("name", STUDIES)
-def test_the_bounds_of_a_study_are_levels_of_its_runs(grids, name):
-    found = planned(grids[1][STUDIES[name].group])
-    places = [inference.level_near(found, bound) for bound in STUDIES[name].bounds]
-    assert None not in places and (name != "mnist" or places == [0, 20, 28])    # by the protocol
 
 
 def test_of_all_grids_every_table_has_all_its_rows(grids, whole):
