@@ -35,13 +35,13 @@ import stats  # noqa: E402
 import tables  # noqa: E402
 
 ANSWER = re.compile("(<!-- answer -->).*?(<!-- /answer -->)", re.S)     # in the README
-STYLE = ("@page{size:A4;margin:14mm}html body{max-width:none;padding:0;font:9pt/1.25 sans-serif}"
-         "p,ul,ol{margin:.5em 0}h1{margin:0 0 .5em}h2,h3{margin:1em 0 .4em}li p{margin:0}"
-         "table{font-size:7pt;border-collapse:collapse;margin:.6em 0}"
-         "td,th{border-bottom:1px solid #ddd;padding:1px 4px}th{vertical-align:bottom}"
-         "td code{overflow-wrap:anywhere}img{max-width:100%;max-height:19em}"
-         "img[src*=tradeoff],img[src*=differences]{max-height:32em}img[src*=doses]{max-height:24em}"
-         "img[src*=mechanism],img[src*=methods]{max-height:34em}")
+PDF_STYLE = ("@page{size:A4;margin:14mm}html body{max-width:none;padding:0;font:9pt/1.25 sans-serif}"
+             "p,ul,ol{margin:.5em 0}h1{margin:0 0 .5em}h2,h3{margin:1em 0 .4em}li p{margin:0}"
+             "table{font-size:7pt;border-collapse:collapse;margin:.6em 0}"
+             "td,th{border-bottom:1px solid #ddd;padding:1px 4px}th{vertical-align:bottom}"
+             "td code{overflow-wrap:anywhere}img{max-width:100%;max-height:19em}"
+             "img[src*=tradeoff],img[src*=differences]{max-height:32em}img[src*=doses]{max-height:24em}"
+             "img[src*=mechanism],img[src*=methods]{max-height:34em}")
 
 
 class NotRun(jinja2.ChainableUndefined):
@@ -163,7 +163,7 @@ def pdf(markdown_file: Path, path: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder, "report.html")
         style = Path(folder, "style.html")  # pictures are found from where the Markdown lies
-        style.write_text(f"<base href='{HERE.as_uri()}/'><style>{STYLE}</style>")
+        style.write_text(f"<base href='{HERE.as_uri()}/'><style>{PDF_STYLE}</style>")
         subprocess.run(["pandoc", markdown_file, "-s", "--metadata", "title= ", "-H", style,
                         "--mathml", "--columns", "1000", "-o", page], check=True, cwd=HERE)
         subprocess.run(["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-pdf-header-footer",
@@ -171,7 +171,7 @@ def pdf(markdown_file: Path, path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Fill the templates of the report, README and slides.")
     parser.add_argument("--runs", type=Path, default=HERE.parent / "results", help="folder of runs' metrics")
     parser.add_argument("--figures", type=Path, default=HERE.parent / "figures")
     args = parser.parse_args()

@@ -55,9 +55,9 @@ def runs(groups: dict) -> list[dict]:
     """Runs in results/ by group, and the commits that made them."""
     records = []
     for name, members in groups.items():
-        found = sum(members.values(), [])
-        commits = {row["commit"] for run in found for row in run["provenance"]}
-        records.append({"group": f"`{name}`", "schemes": len(members), "n": len(found),
-                        "rounds": max(len(run["levels"]) - 1 for run in found),
+        all_runs = sum(members.values(), [])
+        commits = {row["commit"] for run in all_runs for row in run["provenance"]}
+        records.append({"group": f"`{name}`", "schemes": len(members), "n": len(all_runs),
+                        "rounds": max(len(run["levels"]) - 1 for run in all_runs),
                         "commit": ", ".join(sorted(commits))})
     return records

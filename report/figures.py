@@ -20,11 +20,12 @@ import plot  # noqa: E402
 import stats  # noqa: E402
 from formatting import LABELS, seed_counts_text, span  # noqa: E402
 from inference import estimate, half_width, paired  # noqa: E402
+from inits import RARE  # noqa: E402
 from mechanism import (active_images, influence_of, many_schemes, share_on,  # noqa: E402
                        without_rare_inputs)
 from plot import captioned, panels, plain_ticks, scheme_styles  # noqa: E402
 from stats import STANDARD, early_test_acc, matrix, scheme_name  # noqa: E402
-from study import (CONTRASTS, CONTROLS, FULL, HALVED, METHODS, RARE, SHAPES, SPARSE, UPPER,  # noqa: E402
+from study import (BY_KURTOSIS, CONTRASTS, CONTROL_GROUPS, FULL, HALVED, METHODS, SPARSE, UPPER,  # noqa: E402
                    Study, by_scheme, candidates, confirming, exploring, seed_counts, studies, under)
 
 import matplotlib  # noqa: E402  after plot, which sees to it that a notebook's backend stops no import
@@ -272,13 +273,13 @@ def shapes(groups: dict) -> Figure | None:
     for place, (name, color) in enumerate({"magnitude, layer by layer": "#0072B2", "movement": "#56B4E9",
                                            "SNIP, global": "#D55E00", "SynFlow, global": "#009E73"}.items()):
         means = under(groups, name)
-        gaps = {init: paired(means, {"xavier_normal": -1, init: 1}) for init in SHAPES
+        gaps = {init: paired(means, {"xavier_normal": -1, init: 1}) for init in BY_KURTOSIS
                 if init != "xavier_normal"}
         gaps = {init: d for init, d in gaps.items() if len(d) > 1}
-        if len(gaps) == len(SHAPES) - 1:
+        if len(gaps) == len(BY_KURTOSIS) - 1:
             gaps["xavier_normal"] = np.zeros(len(gaps["shape_sign"]))
-            x = [KURTOSIS[init] * (0.98 + 0.013 * place) for init in SHAPES]
-            bars(axis, x, padded(gaps[init] for init in SHAPES), fmt="o-", color=color, capsize=3,
+            x = [KURTOSIS[init] * (0.98 + 0.013 * place) for init in BY_KURTOSIS]
+            bars(axis, x, padded(gaps[init] for init in BY_KURTOSIS), fmt="o-", color=color, capsize=3,
                  label=f"{name}, n = {min(map(len, gaps.values()))}")
     if not axis.lines:
         plt.close(figure)
@@ -288,34 +289,34 @@ def shapes(groups: dict) -> Figure | None:
              ylabel="points less Xavier normal")
     axis.set_yscale("symlog", linthresh=1)
     axis.set_yticks([-10, -3, -1, 0, 1, 3], labels=["-10", "-3", "-1", "0", "1", "3"])
-    axis.set_xticks([KURTOSIS[init] for init in SHAPES], rotation=25, ha="right", labels=[
+    axis.set_xticks([KURTOSIS[init] for init in BY_KURTOSIS], rotation=25, ha="right", labels=[
         f"{'inf' if init == 'shape_t4' else format(KURTOSIS[init], 'g')}  {scheme_name(init)}"
-        for init in SHAPES])
+        for init in BY_KURTOSIS])
     axis.set_xticks([], minor=True)
     return captioned(figure, "MNIST, fc, half of the weights a round: area under test accuracy at early stop "
                      "from 50 to 0.2%, paired by seed; mean and 95% t interval. The scale is linear within 1 "
                      "point, logarithmic beyond. Exploratory.", axis)
 
 
-def influence(groups: dict) -> Figure | None:
+def accuracy_by_ratio(groups: dict) -> Figure | None:
     """Schemes by their initial-to-update RMS ratio: their mean accuracy minus Xavier normal's."""
-    found = [(LABELS["study"][name], influence_of(schemes, "rho"), bounds, by_scheme(schemes, bounds))
-             for name, schemes, ranges in many_schemes(groups) for bounds in ranges
-             if len(schemes) > len(STANDARD)]
-    found = [row for row in found if row[1].get("xavier_normal")]
-    if not found:
+    rows = [(LABELS["study"][name], influence_of(schemes, "rho"), bounds, by_scheme(schemes, bounds))
+            for name, schemes, ranges in many_schemes(groups) for bounds in ranges
+            if len(schemes) > len(STANDARD)]
+    rows = [row for row in rows if row[1].get("xavier_normal")]
+    if not rows:
         return None
-    figure, axes = panels(len(found), 4, 4.3, 3.6)
+    figure, axes = panels(len(rows), 4, 4.3, 3.6)
     named = (*STANDARD, *candidates(groups)[0])
-    for axis, row in zip(axes, found):
-        draw_influence(axis, named, *row)
+    for axis, row in zip(axes, rows):
+        draw_by_ratio(axis, named, *row)
     return captioned(figure, "A point a scheme. Horizontally: how far its survivors in fc1 began from zero, "
                      "in units of how far they typically moved, at 6 to 7% of the weights. Vertically: its "
                      "area less that of Xavier normal, paired by seed, mean and 95% t interval; an axis that "
                      "goes below -2 is logarithmic beyond 1 point. Exploratory.", axes[0])
 
 
-def draw_influence(axis, named: tuple, title: str, measured: dict, bounds: tuple, means: dict) -> None:
+def draw_by_ratio(axis, named: tuple, title: str, measured: dict, bounds: tuple, means: dict) -> None:
     """A point a scheme, {scheme: {seed: value}} `means` against `measured`; `named` have their own styles."""
     gaps = {init: paired(means, {"xavier_normal": -1, init: 1}) for init in means if measured[init]}
     gaps["xavier_normal"] = np.zeros(len(means["xavier_normal"]))
@@ -345,12 +346,12 @@ def draw_influence(axis, named: tuple, title: str, measured: dict, bounds: tuple
     axis.set_xticks([], minor=True)
 
 
-def survival(groups: dict) -> Figure | None:
+def survival_by_level(groups: dict) -> Figure | None:
     """What survival has to do with the initial weight, and the signal at a level's start."""
-    found = next(studies(groups), None)
-    if not found:
+    first = next(studies(groups), None)
+    if not first:
         return None
-    _, study, schemes = found
+    _, study, schemes = first
     drawn = [init for init in STANDARD if init in schemes]
     layers = list(schemes[drawn[0]][0]["levels"][0]["size"])
     rows = [*((f"{layer}: eps, 1: |w0| decides survival", ("layers", layer, "eps")) for layer in layers[:3]),
@@ -409,7 +410,7 @@ def rare_inputs(groups: dict) -> Figure | None:
 def controlled(groups: dict) -> Figure | None:
     """The ticket against its controls."""
     runs = {LABELS["control"].get(name, name): exploring(groups, group).get("xavier_normal", [])
-            for name, group in CONTROLS.items()}
+            for name, group in CONTROL_GROUPS.items()}
     if not all(runs.values()):
         return None
     figure, (axis,) = panels(1, 1, 8, 4.5)
@@ -509,10 +510,9 @@ def diagram(groups: dict) -> Figure | None:
 
 
 FIGURES = {"diagram": diagram, "tradeoff": tradeoff, "differences": differences, "customs": customs,
-           "heat": heat, "methods": methods, "doses": doses, "shapes": shapes, "say": influence,
-           "mechanism": survival,
-           "dark": rare_inputs, "controls": controlled, "earlier": earlier, "inputs": of_group(plot.inputs),
-           "inits": of_group(plot.initial_weights), "examples": examples}
+           "heat": heat, "methods": methods, "doses": doses, "shapes": shapes, "say": accuracy_by_ratio,
+           "mechanism": survival_by_level, "dark": rare_inputs, "controls": controlled, "earlier": earlier,
+           "inputs": of_group(plot.inputs), "inits": of_group(plot.initial_weights), "examples": examples}
 
 
 def draw(groups: dict, folder: Path) -> None:

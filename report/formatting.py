@@ -141,7 +141,7 @@ def table(tables: dict[str, Table], columns: str = "", names: str = "", digits: 
     `tables` under its name. Of the columns `*` stands for all keys that are not named; without columns the
     records are only asked for."""
     def add(function):
-        caption = " ".join(function.__doc__.split())
+        caption = " ".join((function.__doc__ or function.__name__).split())
         tables[function.__name__] = Table(function, caption, columns.split(), names.split(), heads, digits)
         return function
     return add

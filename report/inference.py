@@ -144,7 +144,7 @@ def rank_correlations(measured: Values, outcomes: Values) -> np.ndarray:
     if len(inits) < 3:
         return np.array([])
     seeds = set.intersection(*(outcomes[init].keys() & measured[init].keys() for init in inits))
-    pairs = [[[found[init][seed] for init in inits] for found in (measured, outcomes)]
+    pairs = [[[values[init][seed] for init in inits] for values in (measured, outcomes)]
              for seed in sorted(seeds)]
     return np.array([scipy.stats.spearmanr(*pair).statistic for pair in pairs if min(map(np.ptp, pair)) > 0])
 

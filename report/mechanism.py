@@ -17,11 +17,12 @@ import formatting  # noqa: E402
 from formatting import FOUR, NAMED, Accuracies, Table  # noqa: E402
 from inference import (Values, correlation, equivalence, estimate, level_near, mean_between,  # noqa: E402
                        paired, range_means, rank_correlations, sign_flip, spread)
+from inits import RARE  # noqa: E402
 from stats import STANDARD, density, diagnostic, early_test_acc, final_test_acc  # noqa: E402
-from study import (AT_INITIALIZATION, CONTRASTS, CONTROLS, FACTORS, FULL, HALF, HALVED, HERE,  # noqa: E402
-                   METHODS, RARE, SCREEN, SHAPES, SPARSE, STUDIES, SWAPS, UPPER, VARIANTS, ZERO_RARE_INPUTS,
-                   Study, at_density, by_scheme, candidates, exploring, factors, four_spreads, later, minus,
-                   studies)
+from study import (AT_INITIALIZATION, BY_KURTOSIS, CONTRASTS, CONTROL_GROUPS, FACTORS, FULL,  # noqa: E402
+                   HALF, HALVED, HERE, METHODS, SCREEN, SPARSE, STUDIES, SWAPS, UPPER, VARIANTS, ZEROING,
+                   Study, at_density, by_scheme, candidates, exploring, factors, four_spreads, later,
+                   minus, studies)
 
 PIXELS = HERE / "pixels.json"           # in how many training images a pixel is active
 INFLUENCE = ("eps", "auroc", "rho")     # of the initial magnitude on survival: diagnostics of a layer
@@ -46,7 +47,7 @@ def used(groups: dict) -> list[dict]:
     records = []
     for name in (*AT_INITIALIZATION, "magnitude, layer by layer"):
         schemes = exploring(groups, METHODS[name])
-        for init in filter(schemes.get, SHAPES):
+        for init in filter(schemes.get, BY_KURTOSIS):
             levels = diagnosed(schemes[init], 0.0082)
             if levels:
                 records.append({"method": name, "scheme": init, "n": len(levels),
@@ -82,8 +83,8 @@ def paths(groups: dict) -> list[dict]:
     kinds = {"the others": [*STANDARD, *(init for init in customs if init != "shape_sign")],
              "shape_sign": [init for init in customs if init == "shape_sign"]}
     for (name, group), (kind, inits) in itertools.product(METHODS.items(), kinds.items()):
-        found = exploring(groups, group)
-        levels = [level for init in inits for level in diagnosed(found.get(init, []), SPARSE[1])]
+        schemes = exploring(groups, group)
+        levels = [level for init in inits for level in diagnosed(schemes.get(init, []), SPARSE[1])]
         if len(levels) > 2:
             linked = (100 * level["diagnostics"]["effective_density"] / density(level) for level in levels)
             records.append({"method": name, "schemes": kind, "linked": spread(linked), "n": len(levels),
@@ -100,13 +101,13 @@ def why(groups: dict) -> list[dict]:
     first rows. Exploratory."""
     records = []
     for (name, group), bounds in itertools.product(VARIANTS.items(), (UPPER, SPARSE)):
-        found, plain = (by_scheme(exploring(groups, which), bounds) for which in (group, HALVED))
-        both = {(way, init): values.get(init, {}) for way, values in enumerate((plain, found))
+        changed, plain = (by_scheme(exploring(groups, which), bounds) for which in (group, HALVED))
+        both = {(way, init): values.get(init, {}) for way, values in enumerate((plain, changed))
                 for init in STANDARD}
         change = estimate(paired(both, {(way, init): (way - 0.5) / 2 for way, init in both}))
-        two = factors(found)
+        two = factors(changed)
         if two["variance_scaling"]:
-            records.append({"variant": name, "range": bounds, **four_spreads(found), **two,
+            records.append({"variant": name, "range": bounds, **four_spreads(changed), **two,
                             "change": 0 if group == HALVED else change, "n": two["variance_scaling"].n})
     return records
 
@@ -144,7 +145,7 @@ def swaps(groups: dict) -> list[dict]:
 def controls(groups: dict) -> list[dict]:
     """Controls, Xavier normal: test accuracy (%) at early stop, mean (sd); and at the level's end."""
     records = []
-    for name, group in CONTROLS.items():
+    for name, group in CONTROL_GROUPS.items():
         runs = exploring(groups, group).get("xavier_normal", [])
         record = {"control": name, "n": len(runs)}
         for wanted in (1, 0.21, 0.07, 0.036):
@@ -158,9 +159,9 @@ def controls(groups: dict) -> list[dict]:
 @table(names="control density")
 def control_gaps(groups: dict) -> list[dict]:
     """The ticket minus its controls, paired by seed."""
-    runs = {name: exploring(groups, group).get("xavier_normal", []) for name, group in CONTROLS.items()}
+    runs = {name: exploring(groups, group).get("xavier_normal", []) for name, group in CONTROL_GROUPS.items()}
     records = []
-    for name, wanted in itertools.product(list(CONTROLS)[1:], (0.07, 0.036)):
+    for name, wanted in itertools.product(list(CONTROL_GROUPS)[1:], (0.07, 0.036)):
         d = paired({which: at_density(runs[which], wanted) for which in ("ticket", name)},
                    {"ticket": 1, name: -1})
         if len(d) > 1:
@@ -221,11 +222,11 @@ def influence(groups: dict) -> list[dict]:
             for wanted in [at for at in (INFLUENCE_AT, bounds[0]) if at < 1]:
                 measured = {key: influence_of(schemes, key, wanted) for key in INFLUENCE}
                 for outcome, values in {"mean": means, "minus unpruned": minus(means, unpruned)}.items():
-                    found = {key: rank_correlations(own, values) for key, own in measured.items()}
-                    if min(map(len, found.values())) > 1:
+                    correlations = {key: rank_correlations(own, values) for key, own in measured.items()}
+                    if min(map(len, correlations.values())) > 1:
                         records.append({"study": name, "outcome": outcome, "range": bounds, "density": wanted,
-                                        "schemes": len(schemes), "n": max(map(len, found.values())),
-                                        **{key: correlation(own) for key, own in found.items()}})
+                                        "schemes": len(schemes), "n": max(map(len, correlations.values())),
+                                        **{key: correlation(own) for key, own in correlations.items()}})
     return records
 
 
@@ -252,16 +253,16 @@ def share_on(inputs: list[bool]) -> Callable[[dict], float]:
 
 def means_over(runs: list[dict], bounds: tuple[float, float], share: Callable) -> dict[int, float]:
     """{seed: mean of test accuracy over the log of `share` of a level}, between the levels at `bounds`."""
-    found = {}
+    means = {}
     for run in runs:
         levels = run["levels"]
         densities = list(map(density, levels))
         ends = [level_near(densities, bound) for bound in bounds]
         if None not in ends:
-            found[run["config"]["seed"]] = mean_between(
+            means[run["config"]["seed"]] = mean_between(
                 list(map(share, levels)), [100 * early_test_acc(level) for level in levels],
                 tuple(densities[end] for end in ends))
-    return {seed: value for seed, value in found.items() if np.isfinite(value)}
+    return {seed: value for seed, value in means.items() if np.isfinite(value)}
 
 
 def active_images(study: Study) -> tuple[np.ndarray, int] | None:
@@ -281,11 +282,11 @@ def without_rare_inputs(groups: dict) -> list[dict]:
             active, images = active_images(study)
             least = {"all": 0, "not constant": 1, "not below 0.1%": RARE * images,
                      "not below 1%": 10 * RARE * images}
-            found = {inputs: {init: means_over(runs, bounds, density_on(active >= number))
+            means = {inputs: {init: means_over(runs, bounds, density_on(active >= number))
                               for init, runs in schemes.items()} for inputs, number in least.items()}
-            for (contrast, weights), inputs in itertools.product(FACTORS.items(), found):
-                d = paired(found[inputs], weights)
-                if len(paired(found["all"], weights)) > 1:
+            for (contrast, weights), inputs in itertools.product(FACTORS.items(), means):
+                d = paired(means[inputs], weights)
+                if len(paired(means["all"], weights)) > 1:
                     records.append({"study": name, "contrast": contrast, "range": bounds, "inputs": inputs,
                                     "differences": d, "n": len(d), "difference": estimate(d),
                                     "p": sign_flip(d), "equivalence": equivalence(d, study.margin),
@@ -295,7 +296,7 @@ def without_rare_inputs(groups: dict) -> list[dict]:
 
 @table("effect where plain zero n difference p equivalence", "effect", effect="what", where="densities",
        zero="nothing there", difference="the second less the first [95%]")
-def zero_rare_inputs(groups: dict) -> list[dict]:
+def zeroing(groups: dict) -> list[dict]:
     """Normal schemes with nothing on rarely lit pixels at the start against the plain ones, mean (sd)
     of Xavier's and Kaiming's, on seeds that no scheme had been run on. The test is that of the sparse
     end at 20 seeds; the other rows are exploratory."""
@@ -307,10 +308,10 @@ def zero_rare_inputs(groups: dict) -> list[dict]:
                                        for init, runs in schemes.items()}),
              "survivors": (f"at {100 * sparse[0]:g}%", {
                  init: at_density(runs, sparse[0], share_on(rare)) for init, runs in schemes.items()})}
-    for effect, (where, found) in cases.items():
-        d, inits = paired(found, ZERO_RARE_INPUTS), list(ZERO_RARE_INPUTS)
+    for effect, (where, values) in cases.items():
+        d, inits = paired(values, ZEROING), list(ZEROING)
         if len(d) > 1:
-            plain, zero = (spread(paired(found, dict.fromkeys(two, 0.5))) for two in (inits[:2], inits[2:]))
+            plain, zero = (spread(paired(values, dict.fromkeys(two, 0.5))) for two in (inits[:2], inits[2:]))
             records.append({"effect": effect, "where": where, "plain": plain, "zero": zero, "n": len(d),
                             "difference": estimate(d),
                             "p": sign_flip(d), "margin": study.margin, "equivalence":

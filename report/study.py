@@ -49,7 +49,7 @@ SCREEN = 5                                                      # seeds that a s
 FEWEST = 6                                                      # pairs that can give p below 5%: 2 / 64
 TWINS = ("shape_normal", "shape_uniform")                       # the distributions of two standard schemes
 HEAVY = ("shape_laplace", "shape_t4")
-SHAPES = ("shape_sign", "xavier_uniform", "truncated_glorot", "xavier_normal", *HEAVY)  # by kurtosis
+BY_KURTOSIS = ("shape_sign", "xavier_uniform", "truncated_glorot", "xavier_normal", *HEAVY)
 METHODS = {"magnitude, layer by layer": HALVED, "magnitude, global": f"{FULL}-global{HALF}",
            "magnitude, one-shot": f"{FULL}-oneshot{HALF}",
            **{name: f"mnist-fc-{name}{HALF}" for name in ("movement", "filters", "random")},
@@ -60,22 +60,21 @@ AT_INITIALIZATION = ("SNIP, global", "SynFlow, global")         # METHODS that t
 SWAPS = [*(("magnitude, layer by layer", other) for other in ("xavier_uniform", "kaiming_normal",
                                                               "xavier_normal@4")),
          *((name, "xavier_uniform") for name in AT_INITIALIZATION)]     # whose masks, against xavier_normal
-RARE = 0.001                            # of the training images: pixels active in fewer are rarely active
 FILTERS_END = 0.006                     # the least density of the method `filters`, but for one level
 VARIANTS = {"as it is": HALVED, "signs of w0 alone": f"{FULL}-rewindsigns{HALF}",
             "w0 rescaled to each unit's norm": f"{FULL}-rewindrescaled{HALF}",
             "pruned by movement": f"mnist-fc-movement{HALF}", "pixels in [0, 1]": f"{FULL}-unit{HALF}",
             "12 epochs a level": f"{FULL}-epochs12{HALF}"}
 RATES = {"a third": f"{FULL}-lr0.0004{HALF}", "the paper's": HALVED, "three times": f"{FULL}-lr0.0036{HALF}"}
-CONTROLS = {"ticket": FULL, "reinit": f"{FULL}-reinit", "shuffle": f"{FULL}-shuffle",
-            "random_mask": f"{FULL}-random_mask", "oneshot": f"{FULL}-oneshot"}
+CONTROL_GROUPS = {"ticket": FULL, "reinit": f"{FULL}-reinit", "shuffle": f"{FULL}-shuffle",
+                  "random_mask": f"{FULL}-random_mask", "oneshot": f"{FULL}-oneshot"}
 FACTORS = {  # contrasts of the four schemes, {scheme: weight}
     "variance_scaling": dict(zip(STANDARD, (-0.5, -0.5, 0.5, 0.5))),
     "distribution": dict(zip(STANDARD, (-0.5, 0.5, -0.5, 0.5)))}
 CONTRASTS = {**FACTORS, "interaction": dict(zip(STANDARD, (1, -1, -1, 1)))}
 PAIRS = {f"{b} - {a}": {a: -1, b: 1} for a, b in itertools.combinations(STANDARD, 2)}
-ZERO_RARE_INPUTS = dict(zip(("xavier_normal", "kaiming_normal", "xavier_normal_lit", "kaiming_normal_lit"),
-                            (-0.5, -0.5, 0.5, 0.5)))
+ZEROING = dict(zip(("xavier_normal", "kaiming_normal", "xavier_normal_lit", "kaiming_normal_lit"),
+                   (-0.5, -0.5, 0.5, 0.5)))     # with nothing on rare inputs minus plain
 
 
 def with_seeds(groups: dict, group: str, seeds: range) -> dict[str, list[dict]]:

@@ -91,8 +91,8 @@ def retained(groups: dict) -> list[dict]:
         unpruned, cases = {init: at_density(runs, 1) for init, runs in schemes.items()}, []
         for bounds, (contrast, weights) in itertools.product(study.ranges, FACTORS.items()):
             last = {init: at_density(runs, bounds[1]) for init, runs in schemes.items()}
-            found = {"unpruned": unpruned, "last": last, "change": minus(last, unpruned)}
-            d = {what: paired(values, weights) for what, values in found.items()}
+            quantities = {"unpruned": unpruned, "last": last, "change": minus(last, unpruned)}
+            d = {what: paired(values, weights) for what, values in quantities.items()}
             tested = paired(minus(by_scheme(schemes, bounds), unpruned), weights)
             if min(map(len, (*d.values(), tested))) > 1:
                 cases.append(({"study": name, "contrast": contrast, "range": bounds,
@@ -125,7 +125,7 @@ def least_densities(schemes: dict, study: Study) -> dict[str, Values]:
     common = np.mean([np.nanmean([100 * early_test_acc(run["levels"][0]) for run in schemes[init]])
                       for init in finished])
     return {what: {init: {seed: within_a_point(x, y, y[0] if what == "own" else common)
-                          for seed, (x, y) in found.items()} for init, found in curves.items()}
+                          for seed, (x, y) in its.items()} for init, its in curves.items()}
             for what in ("own", "common")}
 
 
@@ -138,8 +138,8 @@ def limits(groups: dict) -> list[dict]:
     for name, study, schemes in studies(groups):
         least = least_densities(schemes, study)
         for init in filter(least["own"].get, least["own"]):
-            medians = {what: 100 * float(np.median(np.nan_to_num(list(found[init].values()), nan=np.inf)))
-                       for what, found in least.items()}
+            medians = {what: 100 * float(np.median(np.nan_to_num(list(smallest[init].values()), nan=np.inf)))
+                       for what, smallest in least.items()}
             values = [100 * np.array([early_test_acc(level) for level in run["levels"]])
                       for run in schemes[init] if run["config"]["seed"] in least["own"][init]]
             records.append({"study": name, "scheme": init, **medians, "line": study.collapsed,
@@ -159,9 +159,9 @@ def needs(groups: dict) -> list[dict]:
     records = []
     for name, study, schemes in studies(groups):
         for what, least in least_densities(schemes, study).items():
-            logs = {init: {seed: np.log(np.nan_to_num(value, nan=1)) for seed, value in found.items()}
-                    for init, found in least.items()}
-            whole = sum(int(np.isnan(list(found.values())).sum()) for found in least.values())
+            logs = {init: {seed: np.log(np.nan_to_num(value, nan=1)) for seed, value in its.items()}
+                    for init, its in least.items()}
+            whole = sum(int(np.isnan(list(its.values())).sum()) for its in least.values())
             for contrast, weights in FACTORS.items():
                 d = paired(logs, weights)
                 if len(d) >= FEWEST:
@@ -179,14 +179,14 @@ def stops(groups: dict) -> list[dict]:
         for init in filter(schemes.get, STANDARD):
             densities, steps = matrix(schemes[init], early_step)
             last = matrix(schemes[init], lambda level: level["step"][-1])[1]
-            found = {f"{100 * wanted:g}": level_near(densities, wanted)
+            places = {f"{100 * wanted:g}": level_near(densities, wanted)
                      for wanted in (1, 0.21, 0.07, 0.03, 0.012, 0.0021)}
             there = np.isfinite(last)
             records.append({"study": name, "scheme": init} | {
                 percent: None if level is None else float(np.nanmean(steps[:, level]))
-                for percent, level in found.items()} | {
-                f"last at {percent}": None if found[percent] is None else float(
-                    100 * (steps == last)[there[:, found[percent]], found[percent]].mean())
+                for percent, level in places.items()} | {
+                f"last at {percent}": None if places[percent] is None else float(
+                    100 * (steps == last)[there[:, places[percent]], places[percent]].mean())
                 for percent in ("1.2", "0.21")})
     return records
 
@@ -344,7 +344,7 @@ on_conv2_table = partial(
 
 
 @on_conv2_table()
-def signs(groups: dict) -> list[dict]:
+def signs_on_conv2(groups: dict) -> list[dict]:
     """Conv-2: signs of one size less Xavier uniform, paired by seed; no test."""
     return on_conv2(groups, "shape_sign", "xavier_uniform", {
         "10 and 11, which suggested it": range(10, 12), "10 to 12, as planned": range(10, 13)})
@@ -383,11 +383,11 @@ def gaps(groups: dict) -> list[dict]:
     differences between layer-wise magnitude and movement; exploring seeds."""
     records = []
     for bounds in (UPPER, SPARSE, WHOLE, PARTS[0]):
-        found = {method: under(groups, method, bounds) for method in METHODS}
-        unit, changed = by_scheme(exploring(groups, VARIANTS["pixels in [0, 1]"]), bounds), found["movement"]
-        plain = {init: found["magnitude, layer by layer"].get(init, {}) for init in changed}
-        found |= {"pixels in [0, 1]": unit, "magnitude - movement": minus(plain, changed)}
-        for way, values in found.items():
+        ways = {method: under(groups, method, bounds) for method in METHODS}
+        unit, changed = by_scheme(exploring(groups, VARIANTS["pixels in [0, 1]"]), bounds), ways["movement"]
+        plain = {init: ways["magnitude, layer by layer"].get(init, {}) for init in changed}
+        ways |= {"pixels in [0, 1]": unit, "magnitude - movement": minus(plain, changed)}
+        for way, values in ways.items():
             for init in values.keys() - {"xavier_normal"}:
                 d = paired(values, {init: 1, "xavier_normal": -1})
                 records.append({"way": way, "scheme": init, "range": bounds, "difference": estimate(d),
@@ -411,10 +411,10 @@ def main() -> None:
     """Prints all tables."""
     parser = argparse.ArgumentParser(description="Print the tables of the study as Markdown.")
     parser.add_argument("runs", help="folder of runs")
-    found = stats.groups([run for run in stats.read(parser.parse_args().runs) if run["levels"]])
+    groups = stats.groups([run for run in stats.read(parser.parse_args().runs) if run["levels"]])
     for name, shown in TABLES.items():
         if shown.columns:
-            print(f"## {name}\n\n{shown.caption}\n\n{markdown(shown, shown.records(found))}")
+            print(f"## {name}\n\n{shown.caption}\n\n{markdown(shown, shown.records(groups))}")
 
 
 if __name__ == "__main__":

@@ -85,7 +85,7 @@ def of_the_exploration():
         yield "before", {"method": name, "contrast": f"{init} - xavier_normal"}, {
             key: plain(METHODS[name], {init: 1, "xavier_normal": -1}, CONFIRMING, over(*HALF_PARTS[bounds]))
             for key, bounds in zip(("difference", "upper", "sparse"), (WHOLE, *PARTS))}
-    for one, other, table in (("shape_sign", "xavier_uniform", "signs"),
+    for one, other, table in (("shape_sign", "xavier_uniform", "signs_on_conv2"),
                               ("xavier_normal@0.5", "xavier_normal", "half_as_wide")):
         mean = over(0, 8)
         values = {"difference": mean, "unpruned": at(0), "last": at(8),
@@ -103,7 +103,7 @@ def of_means():
     def values(group, number, inits, seeds=range(4), **of):
         return {key: [value for init in inits for value in plain(
             group, {init: 1}, seeds, at(number, quantity))] for key, quantity in of.items()}
-    for name, init in itertools.product((*study.AT_INITIALIZATION, *list(METHODS)[:1]), study.SHAPES):
+    for name, init in itertools.product((*study.AT_INITIALIZATION, *list(METHODS)[:1]), study.BY_KURTOSIS):
         yield "used", {"method": name, "scheme": init}, values(
             METHODS[name], 7, [init], accuracy=accuracy, pixels=lambda level: sum(level["inputs"]),
             units=lambda level: 300 - fc1("no_way_in")(level))

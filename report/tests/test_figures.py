@@ -123,14 +123,14 @@ def test_means_and_differences_by_method_are_the_plain_ones_of_the_exploring_see
             assert line.get_ydata()[3] == mean(METHODS[name], init, EXPLORING, at(3))
     gain, kurtosis, _, sparse = figures.doses(found).axes
     for axis, inits, part in ((gain, ("xavier_normal@0.5", "xavier_normal", "xavier_normal@4"), UPPER),
-                              (kurtosis, study.SHAPES, UPPER), (sparse, study.SHAPES, SPARSE)):
+                              (kurtosis, study.BY_KURTOSIS, UPPER), (sparse, study.BY_KURTOSIS, SPARSE)):
         for container, group in zip(axis.containers, (HALVED, METHODS["movement"]), strict=True):
             assert container.lines[0].get_ydata().tolist() == [
                 mean(group, init, EXPLORING, over(*HALF_PARTS[part])) for init in inits]
     drawn = figures.shapes(found).axes[0].containers
     for container, name in zip(drawn, ("magnitude, layer by layer", "movement", *study.AT_INITIALIZATION)):
         assert container.lines[0].get_ydata().tolist() == [
-            mean(METHODS[name], init, EXPLORING, area, "xavier_normal") for init in study.SHAPES]
+            mean(METHODS[name], init, EXPLORING, area, "xavier_normal") for init in study.BY_KURTOSIS]
 
 
 def test_doses_are_means_over_the_schemes_of_a_dose_by_seed():
@@ -141,7 +141,7 @@ def test_doses_are_means_over_the_schemes_of_a_dose_by_seed():
 
 def test_the_influence_has_the_plain_means_of_measure_and_accuracy():
     found = of_groups(HALVED)
-    for axis, part in zip(figures.influence(found).axes, (UPPER, SPARSE), strict=True):
+    for axis, part in zip(figures.accuracy_by_ratio(found).axes, (UPPER, SPARSE), strict=True):
         for init, drawn in zip((*STANDARD, *study.candidates(found)[0]), axis.containers):
             assert drawn.get_label() == scheme_name(init)
             assert drawn.lines[0].get_xdata().tolist() == [mean(HALVED, init, range(4), at(
@@ -149,7 +149,7 @@ def test_the_influence_has_the_plain_means_of_measure_and_accuracy():
             assert drawn.lines[0].get_ydata().tolist() == [
                 mean(HALVED, init, EXPLORING, over(*HALF_PARTS[part]), "xavier_normal")]
     runs = [made(init, seed, 90.0, **HALVES) for init in INITS for seed in EXPLORING]
-    assert not figures.influence(stats.groups(runs))    # without diagnostics
+    assert not figures.accuracy_by_ratio(stats.groups(runs))    # without diagnostics
 
 
 def test_rare_inputs_have_the_plain_shares_and_the_contrasts_of_their_table(nine_pixels):

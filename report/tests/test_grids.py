@@ -111,7 +111,7 @@ def test_the_four_schemes_have_their_seeds_in_every_group(grids):
     for asked, seeds, inits in (([each.group for each in STUDIES.values()], range(10, 13), stats.STANDARD),
                                 (study.METHODS.values(), range(5), stats.STANDARD),
                                 (study.VARIANTS.values(), range(5), stats.STANDARD),
-                                (study.CONTROLS.values(), range(5), ["xavier_normal"])):
+                                (study.CONTROL_GROUPS.values(), range(5), ["xavier_normal"])):
         assert all(grids[0][group][init] >= set(seeds) for group in asked for init in inits), asked
 
 
@@ -135,7 +135,7 @@ def test_of_all_grids_every_table_has_all_its_rows(grids, whole):
             ("why", "variant range", itertools.product(study.VARIANTS, both)),
             ("swaps", "method other range", ((*swap, bounds) for swap in study.SWAPS for bounds in both)),
             ("parts", "method range", itertools.product(study.METHODS, parts)),
-            ("controls", "control", study.CONTROLS), ("zero_rare_inputs", "effect", ["upper", "test"]),
+            ("controls", "control", study.CONTROL_GROUPS), ("zeroing", "effect", ["upper", "test"]),
             ("before", "method", study.AT_INITIALIZATION)):     # no heavy one yet
         found = [tuple(row[each] for each in key.split()) for row in records[table]]
         wanted = [each if isinstance(each, tuple) else (each,) for each in wanted]

@@ -114,10 +114,10 @@ def test_controls_are_the_exploring_seeds_and_as_many_as_are_there():
     """One run of the ticket is not at its end yet."""
     runs = [made("xavier_normal", seed, 97.0 + seed, group=group,
                  levels=5 if (seed, group) == (2, FULL) else 16)
-            for group in study.CONTROLS.values() for seed in (0, 1, 2, 10)]
+            for group in study.CONTROL_GROUPS.values() for seed in (0, 1, 2, 10)]
     all_three, two = ((pytest.approx(early), pytest.approx(end)) for early, end in (
         ((98, 1, 3), 97), ((97.5, math.sqrt(0.5), 2), 96.5)))
-    for row, name in zip(mechanism.controls(groups(runs)), study.CONTROLS, strict=True):
+    for row, name in zip(mechanism.controls(groups(runs)), study.CONTROL_GROUPS, strict=True):
         assert (row["control"], row["100%"]) == (name, all_three)
         assert row["3.6%"] == (two if name == "ticket" else all_three)
     gaps = mechanism.control_gaps(groups(runs))
@@ -166,7 +166,7 @@ def test_contrasts_by_the_weights_on_active_inputs_equal_plain_means(nine_pixels
     assert len({row["difference"].mean for row in records}) == len(records)
 
 
-def test_zero_rare_inputs_against_the_plain_schemes_of_later_seeds():
+def test_zeroing_against_the_plain_schemes_of_later_seeds():
     """Of seeds 30 on alone; those that the schemes are compared on have no part in it, nor these in that."""
     runs = standards(8)
     before = text_of("contrasts", tables.contrasts(groups(runs)))
@@ -174,7 +174,7 @@ def test_zero_rare_inputs_against_the_plain_schemes_of_later_seeds():
                          ("kaiming_normal_lit", 1.7)):
         runs += [made(init, seed, 90 + points + seed / 100 * init.endswith("lit")) for seed in range(30, 38)]
         runs += [made(init, seed, 50.0) for seed in range(20, 22) if init.endswith("lit")]
-    records = mechanism.zero_rare_inputs(groups(runs))
+    records = mechanism.zeroing(groups(runs))
     gap = 0.6 + sum(range(30, 38)) / 800
     for row, (effect, bounds) in zip(records, zip(("upper", "test"), RANGES), strict=True):
         assert (row["effect"], row["where"], row["n"], row["p"]) == (effect, bounds, 8, 2 / 2 ** 8)
