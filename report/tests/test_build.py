@@ -16,6 +16,7 @@ import build
 import code_tables
 import data as datasets
 import formatting
+import inits
 import mechanism
 import models
 import stats

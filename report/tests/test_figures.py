@@ -103,7 +103,7 @@ def test_differences_are_drawn_within_seeds(draw, base, inits, contrasts):
     assert_intervals(below, [plain(FULL, weights, CONFIRMING, over(*part))
                              for part in FULL_PARTS.values() for weights in contrasts.values()])
     assert [label.get_text().replace("\n", " ") for label in below.get_yticklabels()][::-1] == [
-        f"{what}, {bounds}" for bounds in ("100 to 1.2%", "1.2 to 0.21%") for what in contrasts]
+        f"{scheme_name(what)}, {bounds}" for bounds in ("100 to 1.2%", "1.2 to 0.21%") for what in contrasts]
 
 
 def test_means_and_differences_by_method_are_the_plain_ones_of_the_exploring_seeds():
