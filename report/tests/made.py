@@ -88,6 +88,7 @@ def random_groups():
             run = made(init, seed, test, val, group=group, levels=levels, rates=rates)
             for level in run["levels"]:
                 level["train_loss"][1], level["val_loss"][1] = noise.uniform(0, 0.1, 2)
+                level["test_acc"][2] = level["val_acc"][1]
                 level["inputs"] = noise.integers(2, size=9).tolist()
                 level["diagnostics"] = {} if seed == 4 else {
                     "layers": {"fc1": {"no_way_in": int(noise.integers(99)), "rho": noise.random(),
