@@ -183,8 +183,8 @@ class Scheme(NamedTuple):
     fill: Callable  # fill(layers, generator, model, images) fills the weights of {name: module} in place
     about: str
     reference: str
-    stds: Callable | None = None  # stds(weights): their root mean squares in theory, for a scheme in _lit of
-                                  # what is not set to 0; None: nothing is claimed
+    stds: Callable | None = None  # stds(weights): their root mean squares in theory (in *_lit: of those that
+                                  # are not set to 0); None where none is claimed
     data: bool = False            # looks at images; the others ignore model and images
 
 
@@ -194,9 +194,10 @@ def per_layer(fill: Callable, about: str, reference: str, std: Callable | None =
     def fill_all(layers, generator, *_):
         for name, layer in layers.items():
             filled = fill(layer.weight, generator=generator)
-            if filled is not None and filled is not layer.weight:
-                raise SystemExit(f"the scheme '{about}' returns another tensor for {name} than it was given: "
-                                 "let its function change the weight in place")
+            if (isinstance(filled, torch.Tensor) and filled.shape == layer.weight.shape
+                    and not torch.equal(filled, layer.weight)):
+                raise SystemExit(f"the scheme '{about}' returns other numbers for {name} than it leaves in "
+                                 "the weight: let its function change the weight in place")
     return Scheme(fill_all, about, reference, std and partial(map, std))
 
 
@@ -320,6 +321,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     net = models.ALIASES.get(args.net, args.net)
+    if models.fault(net):
+        parser.error(models.fault(net))
     shape = models.PAPER[net]["shape"]
     model = models.build(net, shape)
     layers = models.layers(model)

@@ -170,6 +170,9 @@ def densify(model: nn.Sequential) -> None:
 
 
 def main() -> None:
+    for net in NETS:
+        if fault(net):
+            raise SystemExit(fault(net))
     for net, row in PAPER.items():
         sizes = {name: layer.weight.numel() for name, layer in layers(build(net, row["shape"])).items()}
         print(f"{net}: {sum(sizes.values()):,} weights:", *(f"{name} {n:,}" for name, n in sizes.items()))

@@ -8,7 +8,6 @@ import io
 import itertools
 import math
 import os
-import sys
 import textwrap
 from collections import namedtuple
 from collections.abc import Callable, Iterable
@@ -19,7 +18,7 @@ from PIL import Image
 
 import stats
 from data import atomic_write, path_arg
-from runs import run_cli
+from runs import run_cli, say
 
 os.environ.pop("MPLBACKEND", None)  # a notebook's, which stops the import where it is not installed
 import matplotlib  # noqa: E402
@@ -232,7 +231,7 @@ def example_images(group: Group) -> Figure | None:
         with np.load(path, allow_pickle=False) as arrays:
             images, labels = arrays["x_train"], arrays["y_train"].ravel()
     except Exception as error:      # whatever is wrong with the file, only this sheet is lost
-        print(f"{group.name}: no sheet of examples, as {path} cannot be read ({error}).", file=sys.stderr)
+        say(f"{group.name}: no sheet of examples, as {path} cannot be read ({error}).")
         return None
     kinds = np.unique(labels)
     figure, axes = panels(8 * len(kinds), 8, 0.9, 0.8)
@@ -254,7 +253,11 @@ TABLES = {"table.csv": lambda group: stats.to_csv(stats.accuracy_rows(group.sche
 
 def write(path: Path, content: bytes) -> None:
     """Write a file whole or not at all, and say so."""
-    atomic_write(path, content)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write(path, content)
+    except OSError as error:
+        raise SystemExit(f"Cannot write to {path.parent} ({error}): name another folder with --figures.")
     print(path, flush=True)
 
 
@@ -304,17 +307,11 @@ def main() -> None:
     styles = scheme_styles(run["config"]["init"] for run in runs)
     groups = [Group(name, schemes, its, its[0]["config"], styles, args.data_dir)
               for name, schemes in stats.groups(runs).items() for its in [sum(schemes.values(), [])]]
-    try:
-        args.figures.mkdir(parents=True, exist_ok=True)
-        for group in groups:
-            for what, values in stats.mixed(group.runs).items():
-                each = ", ".join(f"{value} ({count} runs)" for value, count in values.items())
-                print(f"{group.name}: the lines mix {what}: {each}.", file=sys.stderr)
-            draw_group(group, args.figures)
-    except BrokenPipeError:     # of what is printed, not of the folder
-        raise
-    except OSError as error:
-        raise SystemExit(f"Cannot write to {args.figures} ({error}): name another folder with --figures.")
+    for group in groups:
+        for what, values in stats.mixed(group.runs).items():
+            each = ", ".join(f"{value} ({count} runs)" for value, count in values.items())
+            say(f"{group.name}: the lines mix {what}: {each}.")
+        draw_group(group, args.figures)
     show(groups, args.figures)
 
 

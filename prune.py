@@ -77,8 +77,9 @@ def checkpoint_template(state: State, data: datasets.Data) -> dict:
     return {"state": state, "masks": models.dense_masks(state), "correct": bits}
 
 
-def open_donor(out: Path, config: dict, levels: int) -> runs.Run | None:
-    """The run whose masks are taken, None without one; it is read and never written."""
+def open_donor(out: Path, config: dict, levels: int, data: datasets.Data) -> runs.Run | None:
+    """The run whose masks are taken, None without one; it is read and never written. It must be one that its
+    scheme and network would give now."""
     if not config["masks_from"]:
         return None
     donor = runs.Run(out / config["masks_from"], {})
@@ -87,6 +88,10 @@ def open_donor(out: Path, config: dict, levels: int) -> runs.Run | None:
     if any(donor.metrics["config"][key] != config[key] for key in DONOR_KEYS):
         raise SystemExit(f"{donor.folder} is of another net, data file, seed or rate: "
                          "name one that shares them")
+    own = donor.metrics["config"]
+    if own["input"] == config["input"]:  # else a scheme that looks at data would draw other weights
+        initial, description = train.initial_state(own, data, CONTROLS[own["control"] or "none"].key)
+        donor.require_same_start(initial, description, kept=train.start_step(own) == 0)
     for level in range(levels + 1):
         runs.load_file(donor.level_path(level))
     return donor
@@ -126,7 +131,7 @@ def rewind_point(run: runs.Run, data: datasets.Data, initial: State) -> State:
 
 def iterate(run: runs.Run, data: datasets.Data, levels: int) -> None:
     """Train, prune, rewind, until level `levels` is done: the lottery-ticket loop."""
-    donor = open_donor(run.folder.parent, run.config, levels)
+    donor = open_donor(run.folder.parent, run.config, levels, data)
     initial = train.begin(run, data, CONTROLS[run.config["control"] or "none"].key)
     w0 = rewind_point(run, data, initial)
     run.drop_unreadable_levels(checkpoint_template(w0, data))
@@ -212,11 +217,11 @@ def main() -> None:
     if args.todo:
         seconds = train.seconds_per_level(config, data, initial)
         for run in pending:
-            print(f"{seconds * (levels + 1 - run.next_level):.0f} "
+            print(f"{seconds * max(0, levels + 1 - run.next_level):.0f} "
                   f"--init {run.config['init']} --seed {run.config['seed']}")
         return
     for run in pending:
-        open_donor(args.out, run.config, levels)  # before anything is written
+        open_donor(args.out, run.config, levels, data)  # before anything is written
     train.complete(args, pending, data, levels, lambda run: iterate(run, data, levels))
 
 

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# A grid of runs, then every figure. Finished runs are skipped, cut ones go on; a signal stops all of it.
+# A grid of runs, then every figure. Finished runs are skipped, interrupted ones resume; Ctrl-C stops all.
 #
 #     bash run_all.sh [GRID]                        JOBS=n runs n at a time
 #     bash run_all.sh list [GRID]                   its commands, one a line, for GNU parallel
 #     sbatch --array=1-N run_all.sh [GRID]          a Slurm array: task i runs line i
 #     bash run_all.sh report                        the report, its figures and slides, from results/
 #
-# GRID: quick, a tour in minutes; core, the question itself in an evening, which is done if none is named;
-# study, all of these: fc, conv, controls, screen, rates, confirm, lit, carry, before, why, fashion, half,
-# conv-confirm, conv6, the parts of report/PROTOCOL.md; and gpu, conv nets for a machine with one.
+# GRID: quick, a tour in minutes; core (the default), the question itself in an evening; gpu, conv nets for
+# a machine with one; study, all of these parts of report/PROTOCOL.md: fc, conv, controls, screen, rates,
+# confirm, lit, carry, before, why, fashion, half, conv-confirm, conv6.
 # controls and why read runs of screen and carry.
 set -euo pipefail
 if [ "${BASH_VERSINFO[0]}" -lt 5 ] || ! command -v flock > /dev/null; then
@@ -120,26 +120,52 @@ list() {
 
 todo() {  # lines of: about how many seconds, the command
     groups "$1" | while IFS='|' read -r schemes seeds command; do
-        $PYTHON $command --init $schemes --seed $seeds --todo | sed "s|^\([0-9]*\) |\1 $PYTHON $command |"
+        $PYTHON $command --init $schemes --seed $seeds --todo | while read -r seconds which; do
+            echo "$seconds $PYTHON $command $which"
+        done
     done
 }
 
 hours() {  # seconds as a person says them
-    awk -v s="$1" 'BEGIN { if (s < 5400) printf "%.0f min", s / 60 + 0.5; else printf "%.1f h", s / 3600 }'
+    awk -v s="$1" 'BEGIN { if (s < 5400) printf "%d min", (s + 59) / 60; else printf "%.1f h", s / 3600 }'
 }
 
 run_one() {  # about how many seconds, a command: runs it and says how far the grid is
-    local seconds=$1 code=0 line devices=($gpus); shift
+    local seconds=$1 started=$EPOCHSECONDS code=0 done_runs seconds_left line devices=($gpus); shift
     [ -z "$gpus" ] || export CUDA_VISIBLE_DEVICES=${devices[RUN_ALL_SLOT % ${#devices[@]}]}
     "$@" || code=$?
     [ $code -ne 75 ] || return 0  # the run is in another process's hands
     [ $code -eq 0 ] || return 1
-    echo "$seconds" >> "$tally"
-    line=$(awk -v took=$((EPOCHSECONDS - begun)) -v total="$total" \
-        '{ done += $1 } END { print NR, took * (total - done) / (done > 0 ? done : 1) }' "$tally")
-    line="grid $grid: ${line% *} of $left runs are done, about $(hours "${line#* }") left"
-    [ ! -t 2 ] || line=$'\r\e[K'$line  # over the progress bar of this line
-    echo "$line" >&2
+    (
+        flock 9  # so that each counts itself and those before
+        echo "$seconds $((EPOCHSECONDS - started))" >> "$tally"
+        read -r done_runs seconds_left < <(
+            awk -v total="$total" -v jobs="$JOBS" -v past=$((EPOCHSECONDS - begun)) '
+                { expected += $1; took += $2 }
+                END { s = (expected ? total * took / expected / jobs : 0) - past; print NR, (s > 0 ? s : 0) }
+            ' "$tally")
+        line="grid $grid: $done_runs of $left runs are done, about $(hours "$seconds_left") left"
+        [ ! -t 2 ] || line=$'\r\e[K'$line  # over the progress bar of this line
+        echo "$line" >&2
+    ) 9>> "$tally"
+}
+
+end_with() {  # an exit code: at once, or when the runs have saved what they have
+    stopped=$1
+    [ -n "$runs" ] || exit "$stopped"
+    kill -TERM -- "-$runs" 2> /dev/null || true
+}
+
+in_group() {  # a command as a process group of its own, which a signal to this script stops as a whole
+    local code=0
+    set -m; "$@" & runs=$!; set +m
+    wait $runs || code=$?
+    while ps -e -o pgid=,stat= | awk -v g=$runs '$1 == g && $2 !~ /^Z/ { f = 1 } END { exit !f }'; do
+        sleep 0.1
+    done
+    runs=
+    [ -z "$stopped" ] || exit "$stopped"
+    return $code
 }
 
 if [ $# -gt 1 ] && { [ "$1" != list ] || [ $# -gt 2 ]; }; then
@@ -169,11 +195,16 @@ JOBS=${JOBS:-}
 if ! [[ $JOBS =~ ^([1-9][0-9]{0,3})?$ ]]; then
     echo "run_all.sh: JOBS is how many runs go side by side, a whole number from 1, and not $JOBS" >&2; exit 2
 fi
+runs= stopped=
+trap "end_with 129" HUP
+trap "end_with 130" INT
+trap "end_with 143" TERM
 all=$(list "$grid")
-gpus=  # the numbers of those that a grid with conv nets may use: four runs on each
+gpus=  # those that a grid with conv nets may use, four runs on each
 if grep -q "net conv" <<< "$all"; then
-    gpus=${CUDA_VISIBLE_DEVICES-$(nvidia-smi --query-gpu=index --format=csv,noheader 2> /dev/null || true)}
-    gpus=$(tr ',\n' '  ' <<< "$gpus" | xargs)
+    number=$($PYTHON -c "import torch; print(torch.cuda.device_count())")
+    numbers=${CUDA_VISIBLE_DEVICES:-$(seq -s, 0 64)}
+    [ "$number" = 0 ] || gpus=$(cut -d, -f "1-$number" <<< "$numbers" | tr , ' ')
 fi
 at_most=$(( 4 * $(wc -w <<< "$gpus") ))
 JOBS=${JOBS:-$(( at_most > 0 && at_most < cores ? at_most : cores ))}
@@ -188,23 +219,16 @@ echo "grid $grid: $((count - left)) of $count runs are finished, $left to do, $J
 
 failed=0
 if [ "$left" -gt 0 ]; then
-    tally=$(mktemp)  # the seconds expected of every run that is done
+    tally=$(mktemp)  # of every run that is done: the seconds expected, and taken
     begun=$EPOCHSECONDS
-    export grid left total begun tally gpus
+    export grid left total begun tally gpus JOBS
     export -f run_one hours
-    set -m  # so that the runs have a process group of their own, which a signal can reach as a whole
     # SLOT: each process draws its progress bar on a line of its own
-    xargs -d '\n' -P "$JOBS" --process-slot-var=RUN_ALL_SLOT -I{} bash -c 'run_one {}' <<< "$lines" &
-    runs=$! stopped=
-    trap 'stopped=130; kill -TERM -- -$runs' INT
-    trap 'stopped=143; kill -TERM -- -$runs' TERM HUP
-    wait $runs || failed=1
-    while kill -0 -- -$runs 2> /dev/null; do sleep 0.1; done  # they save what they have
+    in_group xargs -d '\n' -P "$JOBS" --process-slot-var=RUN_ALL_SLOT -I{} bash -c 'run_one {}' \
+        <<< "$lines" || failed=1
     rm "$tally"
-    trap - INT TERM HUP
-    [ -z "$stopped" ] || exit $stopped
 fi
 if grep -qs '"kept"' runs/*/metrics.json; then  # no level is there while others do every first one
-    flock runs/lock $PYTHON plot.py  # the last of several grids to draw has them all
+    in_group flock runs/lock $PYTHON plot.py  # the last of several grids to draw has them all
 fi
 exit $failed

@@ -29,7 +29,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from data import atomic_write
+from data import atomic_write, path_arg
 
 try:
     import fcntl
@@ -37,7 +37,7 @@ except ImportError:
     raise SystemExit("the scripts lock files as Linux and macOS do: on Windows, run them within WSL")
 
 CURVES = ("step", "train_loss", "val_loss", "val_acc", "test_loss", "test_acc")  # an entry an evaluation
-LONGEST_NAME = 230  # bytes of a run's name: a file's may have 255, and a figure's has a few more
+LONGEST_NAME = 230  # bytes; file systems allow 255, and the names of figures have a few more
 SAVE_INTERVAL = 60  # seconds of training between two saves of a partial level
 BUSY = 75  # exit code where all that is left to do is in other processes' hands: EX_TEMPFAIL of sysexits.h
 
@@ -269,7 +269,7 @@ def progress_bar(total: int, initial: int) -> Iterator[tqdm]:
         finally:
             ended.set()
             if not bar.disable:
-                thread.join()
+                thread.join(1)  # at most: a signal can leave tqdm's lock taken
 
 
 def skip(progress: tqdm, steps: int) -> None:
@@ -392,6 +392,8 @@ class Run:
                             or {"config": self.config, "provenance": [], "levels": []})
             self.origin = origin
             self.add_provenance()
+            for record in self.without_scalars():
+                write_scalars(self.folder, record)
             with progress_bar(steps * (levels + 1), steps * self.next_level) as self.progress:
                 yield
 
@@ -422,33 +424,32 @@ class Run:
             say(f"{self.folder} lacks a checkpoint: it goes on from level {self.next_level} of "
                 f"{finished - 1}")
 
-    def add_scalars(self) -> None:
-        """Write for TensorBoard the finished levels that it has no file of."""
-        for record in self.metrics.get("levels", []):
-            if not list(self.folder.glob(f"tensorboard/*.level_{record['level']:02d}")):
-                write_scalars(self.folder, record)
+    def without_scalars(self) -> list[dict]:
+        """The finished levels that TensorBoard is to show and has no file of."""
+        return [record for record in self.metrics.get("levels", []) if self.tensorboard
+                and not list(self.folder.glob(f"tensorboard/*.level_{record['level']:02d}"))]
 
     def require_same_start(self, initial: dict, description: dict, kept: bool) -> None:
-        """End where this run began from other initial weights than the scheme now gives, `initial` with its
-        `description`: it would go on with a mixture. With `kept` init.pt has them; else the description must
-        do. What another processor rounds otherwise is the same."""
+        """End with a sentence if the run began from other initial weights than its scheme gives now: its
+        levels would be a mixture. Compared are the `description` in metrics.json and, with `kept`, the
+        weights `initial` in init.pt; differences as small as another processor's rounding are allowed."""
         there, path = self.metrics.get("init", description), self.folder / "init.pt"
         same = there.keys() == description.keys() and all(
-            math.isclose(there[layer][key], row[key], rel_tol=1e-3)
+            math.isclose(there[layer][key], row[key], rel_tol=1e-3, abs_tol=1e-6)
             for layer, row in description.items() for key in ("fan_in", "fan_out", "std", "min", "max"))
         with contextlib.suppress(Damaged, FileNotFoundError):
             saved = load_file(path) if kept else initial
             same &= same_structure(saved, initial) and all(
-                torch.allclose(saved[name], tensor, rtol=1e-3, atol=1e-6) for name, tensor in initial.items())
+                (saved[name] - tensor).norm() <= 1e-3 * tensor.norm() for name, tensor in initial.items())
         if not same:
-            raise SystemExit(f"{self.folder} began from other initial weights than its scheme and network "
-                             "give now: choose another --out, or undo what was edited")
+            raise SystemExit(f"{self.folder} began from other initial weights than its scheme, network and "
+                             "data give now: choose another --out, or undo what was edited")
 
     def append(self, record: dict, tensors: dict, percent: str) -> None:
         """Add a level: its checkpoint first, its record last. Once metrics.json has it, the level counts."""
         save_file(self.level_path(self.next_level), tensors)
         if self.tensorboard:
-            write_scalars(self.folder, record)  # in the place of those of a level that is made again
+            write_scalars(self.folder, record)
         self.metrics["levels"].append(record)
         save_file(self.folder / "metrics.json", self.metrics)
         (self.folder / "underway.pt").unlink(missing_ok=True)
@@ -458,17 +459,17 @@ class Run:
 
 
 def write_scalars(folder: Path, record: dict) -> None:
-    """The curves of a level for TensorBoard, in <folder>/tensorboard: a file a level, in the place of an
-    earlier one."""
+    """Write a level's curves for TensorBoard to a file of its own in <folder>/tensorboard, in the place of
+    an earlier one."""
     from torch.utils.tensorboard import SummaryWriter
-    suffix = f".level_{record['level']:02d}"
-    for earlier in (folder / "tensorboard").glob(f"*{suffix}"):
+    level = f"level_{record['level']:02d}"
+    for earlier in (folder / "tensorboard").glob(f"*.{level}"):
         earlier.unlink()
-    with SummaryWriter(folder / "tensorboard", filename_suffix=suffix) as writer:
+    with SummaryWriter(folder / "tensorboard", filename_suffix=f".{level}") as writer:
         for name in CURVES[1:]:
             for step, value in zip(record["step"], record[name]):
                 value = math.nan if value is None else value
-                writer.add_scalar(name + suffix.replace(".", "/"), value, step)
+                writer.add_scalar(f"{name}/{level}", value, step)
 
 
 def for_each_run(pending: list[Run], origin: dict, steps: int, levels: int,
@@ -545,8 +546,8 @@ def restore_runs(source: Path, target: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Keep the metrics of runs, or bring them back.")
     parser.add_argument("what", choices=["export", "restore"])
-    parser.add_argument("source", type=Path)
-    parser.add_argument("target", type=Path)
+    parser.add_argument("source", type=path_arg)
+    parser.add_argument("target", type=path_arg)
     args = parser.parse_args()
     try:
         {"export": export_runs, "restore": restore_runs}[args.what](args.source, args.target)

@@ -30,10 +30,10 @@ def networks(groups: dict) -> list[dict]:
     return records
 
 
-@table("scheme what reference")
+@table("name what reference", name="scheme")
 def schemes(groups: dict) -> list[dict]:
     """The initialization schemes."""
-    return [{"scheme": f"`{name}`", "what": row.about, "reference": row.reference}
+    return [{"name": f"`{name}`", "what": row.about, "reference": row.reference}
             for name, row in inits.INITS.items()]
 
 

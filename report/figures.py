@@ -18,7 +18,7 @@ sys.path.insert(0, str(HERE.parent))
 
 import plot  # noqa: E402
 import stats  # noqa: E402
-from formatting import LABELS, seed_counts_text, span  # noqa: E402
+from formatting import CONTRAST_LABELS, LABELS, seed_counts_text, span  # noqa: E402
 from inference import estimate, half_width, paired  # noqa: E402
 from inits import RARE  # noqa: E402
 from mechanism import (active_images, influence_of, many_schemes, share_on,  # noqa: E402
@@ -33,7 +33,7 @@ from matplotlib import pyplot as plt  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
 STYLES = scheme_styles(())
-SHORT = {"variance_scaling": "scale", "distribution": "shape"}
+SHORT = {name: CONTRAST_LABELS[name] for name in ("variance_scaling", "distribution")}
 KURTOSIS = {"shape_sign": 1, "shape_arcsine": 1.5, "shape_uniform": 1.8, "xavier_uniform": 1.8,
             "shape_trunc2": 2.37, "truncated_glorot": 2.37, "shape_normal": 3, "xavier_normal": 3,
             "shape_laplace": 6, "shape_t4": 12}                         # t4's is infinite: drawn at 12
@@ -106,7 +106,7 @@ def customs(groups: dict) -> Figure | None:
         return None
     inits = [init for init in (*chosen, "xavier_uniform") if init != base]
     contrasts = {scheme_name(init): {init: 1, base: -1} for init in inits}
-    return compared(groups, base, inits, contrasts, f"areas less {scheme_name(base)}")
+    return compared(groups, base, inits, contrasts, f"mean accuracy − {scheme_name(base)}")
 
 
 def compared(groups: dict, base: str, inits: list[str], contrasts: dict, what: str) -> Figure | None:
@@ -124,7 +124,7 @@ def compared(groups: dict, base: str, inits: list[str], contrasts: dict, what: s
         n = draw_contrasts(below, study, schemes, contrasts)
         below.set_title(f"{what}, n = {n}")
     return captioned(figure, "Above: paired differences by seed, mean and 95% t interval at each density, "
-                     "nudged sideways. Below: contrasts on the area under accuracy, mean and 95% interval; "
+                     "nudged sideways. Below: differences of mean accuracy, mean and 95% interval; "
                      "dots: seeds. Grey: the equivalence margin.", axes[0])
 
 
@@ -143,7 +143,7 @@ def draw_differences(axis, study: Study, schemes: dict, base: str, inits: list[s
             bars(axis, 100 * own[:length] * (1 + 0.03 * shift), gaps, label=scheme_name(init), ms=3.5, lw=1,
                  elinewidth=0.8, **styles[init])
     axis.axhspan(-study.margin, study.margin, color="0.85", lw=0, zorder=0)
-    density_axis(axis, density, f"points, less {scheme_name(base)}")
+    density_axis(axis, density, f"points above {scheme_name(base)}")
 
 
 def draw_contrasts(axis, study: Study, schemes: dict, contrasts: dict) -> int:
@@ -194,7 +194,7 @@ def heat(groups: dict) -> Figure | None:
     axis.grid(False)
     figure.colorbar(shown, label="points from the four schemes' mean", ticks=[-10, -1, 0, 1, 10], format="%g",
                     extend="min")
-    return captioned(figure, "MNIST, fc, half of the weights a round: area under test accuracy at early stop "
+    return captioned(figure, "MNIST, fc, half of the weights a round: mean test accuracy over log density "
                      "from 50 to 0.2% (filters 0.6%) in points, and its distance from the mean of the "
                      "four standard schemes. Exploratory.")
 
@@ -215,9 +215,9 @@ def methods(groups: dict) -> Figure | None:
         density_axis(axis, (1, SPARSE[1]), "test accuracy (%)" if axis in axes[::4] else "")
         axis.set_xticks((100, 10, 1, 0.2), labels=("100", "10", "1", "0.2"))
         axis.set_title(f"{name}, n = {seed_counts_text(seed_counts(schemes))}", fontsize=10)
-    return captioned(figure, "MNIST, fc, half of the weights a round: test accuracy at early stop, mean and "
-                     "95% t interval over seeds. Each panel has its own axis. The area of filters, which has "
-                     "levels down to 0.3%, is taken to 0.6%. Exploratory.", axes[0])
+    return captioned(figure, "MNIST, fc, half of the weights a round: test accuracy at the minimum of the "
+                     "validation loss, mean and 95% t interval over seeds. Each panel has its own axis. "
+                     "Exploratory.", axes[0])
 
 
 def dosed(values: dict, dose: dict) -> dict[float, np.ndarray]:
@@ -253,7 +253,7 @@ def doses(groups: dict) -> Figure | None:
                     x = [shift * value for value in found]
                     axis.plot(x, values.T, ".", color=colour, alpha=0.4, ms=4)
                     bars(axis, x, values, fmt="o-", color=colour, capsize=3, label=name)
-            axis.set(xscale="log", xlabel=label, ylabel=f"area, {span(bounds)} (%)")
+            axis.set(xscale="log", xlabel=label, ylabel=f"mean accuracy, {span(bounds)} (%)")
             ticks = sorted(set(dose.values()))
             axis.set_xticks(ticks, labels=["inf" if label[0] == "k" and tick == KURTOSIS["shape_t4"]
                                            else f"{tick:g}" for tick in ticks])
@@ -262,8 +262,8 @@ def doses(groups: dict) -> Figure | None:
         plt.close(figure)
         return None
     n = "/".join(map(str, sorted(counts)))
-    return captioned(figure, "MNIST, fc, half of the weights a round: area under test accuracy at early "
-                     f"stop. Circle: mean and 95% t interval over n = {n} seeds (dots), which are "
+    return captioned(figure, "MNIST, fc, half of the weights a round: mean test accuracy over log "
+                     f"density. Circle: mean and 95% t interval over n = {n} seeds (dots), which are "
                      "means where two schemes have one distribution. Exploratory.", axes[-1])
 
 
@@ -286,14 +286,14 @@ def shapes(groups: dict) -> Figure | None:
         return None
     axis.axhline(0, color="0.5", lw=1)
     axis.set(xscale="log", xlabel="kurtosis of the initial weights, at Xavier's variance",
-             ylabel="points less Xavier normal")
+             ylabel="points above Xavier normal")
     axis.set_yscale("symlog", linthresh=1)
     axis.set_yticks([-10, -3, -1, 0, 1, 3], labels=["-10", "-3", "-1", "0", "1", "3"])
     axis.set_xticks([KURTOSIS[init] for init in BY_KURTOSIS], rotation=25, ha="right", labels=[
         f"{'inf' if init == 'shape_t4' else format(KURTOSIS[init], 'g')}  {scheme_name(init)}"
         for init in BY_KURTOSIS])
     axis.set_xticks([], minor=True)
-    return captioned(figure, "MNIST, fc, half of the weights a round: area under test accuracy at early stop "
+    return captioned(figure, "MNIST, fc, half of the weights a round: mean test accuracy over log density "
                      "from 50 to 0.2%, paired by seed; mean and 95% t interval. The scale is linear within 1 "
                      "point, logarithmic beyond. Exploratory.", axis)
 
@@ -312,8 +312,8 @@ def accuracy_by_ratio(groups: dict) -> Figure | None:
         draw_by_ratio(axis, named, *row)
     return captioned(figure, "A point a scheme. Horizontally: how far its survivors in fc1 began from zero, "
                      "in units of how far they typically moved, at 6 to 7% of the weights. Vertically: its "
-                     "area less that of Xavier normal, paired by seed, mean and 95% t interval; an axis that "
-                     "goes below -2 is logarithmic beyond 1 point. Exploratory.", axes[0])
+                     "mean accuracy minus that of Xavier normal, paired by seed, with its 95% t interval; an "
+                     "axis that goes below -2 is logarithmic beyond 1 point. Exploratory.", axes[0])
 
 
 def draw_by_ratio(axis, named: tuple, title: str, measured: dict, bounds: tuple, means: dict) -> None:
@@ -332,8 +332,8 @@ def draw_by_ratio(axis, named: tuple, title: str, measured: dict, bounds: tuple,
             bars(axis, [np.mean(list(measured[init].values())) for init in inits],
                  padded(gaps[init] for init in inits), fmt=marker, color=color, ms=5, lw=1, label=label)
     n = "/".join(map(str, sorted({len(d) for d in gaps.values()})))
-    axis.set(title=f"{title}, n = {n}", xscale="log", xlabel="rms w0 / rms move",
-             ylabel=f"area {span(bounds)}, points")
+    axis.set(title=f"{title}, n = {n}", xscale="log", xlabel="initial-to-update RMS ratio",
+             ylabel=f"mean accuracy {span(bounds)}, points")
     if axis.get_ylim()[0] < -2:
         axis.set_yscale("symlog", linthresh=1)
         ends = axis.get_ylim()
@@ -359,7 +359,7 @@ def survival_by_level(groups: dict) -> Figure | None:
             ("fc1: rms w0 / rms move of survivors", ("layers", layers[0], "rho")),
             ("gradient norm at the start", ("gradient_norm",)),
             ("std of logits at the start", ("logit_std",)),
-            ("% of fc1's survivors on always-dark pixels", ("dark_share",)),
+            ("% of fc1's survivors on constant pixels", ("dark_share",)),
             ("least inputs of a class", ("least_class_inputs",)),
             ("% of the weights remaining on a path", ("effective_density",))]
     figure, axes = panels(len(rows), 3, 4, 2.9)
@@ -397,12 +397,12 @@ def rare_inputs(groups: dict) -> Figure | None:
             density, values = matrix(schemes[init], share_on(rare))
             line(axes[2 * number], density, 100 * values, label=scheme_name(init), ms=4, **STYLES[init])
         density_axis(axes[2 * number], density, "% of fc1's survivors")
-        axes[2 * number].set_title(f"{study.title}: on rarely lit pixels ({rare.sum()})")
+        axes[2 * number].set_title(f"{study.title}: on rarely active pixels ({rare.sum()})")
         rows = [(f"{SHORT[row['contrast']]}, {LABELS['inputs'][row['inputs']]}", row["differences"])
                 for row in records if row["study"] == name]
         intervals(axes[2 * number + 1], rows, study.margin)
-        axes[2 * number + 1].set_title(f"contrasts over the sparse end, n = {len(rows[0][1]) if rows else 0}")
-    return captioned(figure, f"Rarely lit: in fewer than {100 * RARE:g}% of the training images. "
+        axes[2 * number + 1].set_title(f"contrasts, lower range, n = {len(rows[0][1]) if rows else 0}")
+    return captioned(figure, f"Rarely active: in fewer than {100 * RARE:g}% of the training images. "
                      "Left: mean and 95% t interval. Right: by which weights count as remaining; mean, 95% "
                      "interval, seeds; grey: the equivalence margin. Exploratory.", axes[0])
 
@@ -418,7 +418,7 @@ def controlled(groups: dict) -> Figure | None:
         density, values = matrix(its, early_test_acc)
         mean = line(axis, density, 100 * values, color=color, marker=marker, ms=4,
                     label=f"{name} (n = {len(its)})")
-    density_axis(axis, density, "test accuracy at early stop (%)")
+    density_axis(axis, density, "test accuracy (%)")
     axis.set_ylim(min(94.5, np.nanmin(mean)), None)
     axis.legend(fontsize=9)
     return captioned(figure, "MNIST, fc, Xavier normal, 20% a round. Band: 95% t interval over seeds.")
@@ -462,7 +462,7 @@ def examples(groups: dict, folder: Path | None = None) -> Figure | None:
             with np.load(folder / f"{name}.npz", allow_pickle=False) as arrays:
                 images, labels = arrays["x_train"], arrays["y_train"].ravel()
         except Exception as error:      # whatever is wrong with the file, only this figure is lost
-            print(f"study-examples: {folder / name}.npz cannot be read ({error})", file=sys.stderr)
+            plot.say(f"study-examples: {folder / name}.npz cannot be read ({error})")
             return None
         sheets[title] = np.concatenate([np.concatenate(list(images[labels == kind][:8]), 1)
                                         for kind in range(10)])
@@ -522,21 +522,17 @@ def draw(groups: dict, folder: Path) -> None:
         if figure:
             plot.write(folder / f"study-{name}.png", plot.png(figure))
         else:
-            print(f"study-{name}: nothing to draw it from", file=sys.stderr)
+            plot.say(f"study-{name}: nothing to draw it from")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Draw the figures of the report.")
-    parser.add_argument("--runs", type=Path, default=HERE.parent / "results", help="folder of runs' metrics")
-    parser.add_argument("--figures", type=Path, default=HERE.parent / "figures", help="folder to write to")
+    add, home = parser.add_argument, HERE.parent
+    add("--runs", type=plot.path_arg, default=home / "results", help="folder of runs' metrics")
+    add("--figures", type=plot.path_arg, default=home / "figures", help="folder to write to")
     args = parser.parse_args()
     plot.set_style()
-    try:
-        draw(stats.groups([run for run in stats.read(args.runs) if run["levels"]]), args.figures)
-    except BrokenPipeError:     # of what is printed, not of the folder
-        raise
-    except OSError as error:
-        raise SystemExit(f"Cannot write to {args.figures} ({error}): name another folder with --figures.")
+    draw(stats.groups([run for run in stats.read(args.runs) if run["levels"]]), args.figures)
 
 
 if __name__ == "__main__":

@@ -9,29 +9,32 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from inference import Correlation, Estimate, Ratio, Spread
-from stats import STANDARD
+from stats import STANDARD, scheme_name
 from study import STUDIES
 
 FOUR = " ".join(STANDARD)           # the four schemes as columns
 NAMED = "study contrast range"      # what a test is asked for by
 
-CONTRAST_LABELS = {"variance_scaling": "scale: Kaiming less Xavier",
-                   "distribution": "shape: uniform less normal", "interaction": "interaction of the two"}
+CONTRAST_LABELS = {"variance_scaling": "Kaiming − Xavier",
+                   "distribution": "uniform − normal", "interaction": "interaction"}
 HEADS = {"study": "network, data", "range": "densities", "density": "% remaining", "p": "sign-flip p",
          "difference": "difference, points [95%]", "holm": "Holm p", "equivalence": "equivalence p (margin)",
-         **CONTRAST_LABELS}
+         **CONTRAST_LABELS, **{init: scheme_name(init) for init in STANDARD}}
 LABELS = {  # key of a record: {its value: as it is printed}, where it isn't the value itself
     "study": {name: study.title for name, study in STUDIES.items()} | {
         "screen": f"{STUDIES['mnist'].title}, screen"},
-    "quantity": {"eps": "eps in fc1", "auroc": "AUROC of initial size in fc1",
-                 "rho": "rms w0 / rms move in fc1",
-                 "constant_inputs": "% of fc1's survivors on always-dark pixels"},
-    "outcome": {"mean": "area", "minus unpruned": "less the own dense"},
-    "inputs": {"all": "all weights", "not constant": "not on pixels never lit",
-               "not below 0.1%": "not on those lit by < 0.1%", "not below 1%": "not on those lit by < 1%"},
-    "effect": {"upper": "area", "test": "area: the test", "other inputs": "area, by weights on other pixels",
+    "quantity": {"eps": "eps in fc1", "auroc": "AUROC of the initial magnitude in fc1",
+                 "rho": "initial-to-update RMS ratio in fc1",
+                 "constant_inputs": "% of fc1's survivors on constant pixels"},
+    "outcome": {"mean": "mean accuracy", "minus unpruned": "minus its unpruned network"},
+    "inputs": {"all": "all weights", "not constant": "not on constant pixels",
+               "not below 0.1%": "not on those active in < 0.1%",
+               "not below 1%": "not on those active in < 1%"},
+    "effect": {"upper": "mean accuracy", "test": "mean accuracy: the test",
+               "other inputs": "mean accuracy, by weights on other pixels",
                "survivors": "% of fc1's survivors on these pixels"},
-    "control": {"reinit": "another draw, the ticket's masks", "shuffle": "the ticket's draw, shuffled masks",
+    "control": {"reinit": "random reinitialization, the ticket's masks",
+                "shuffle": "the ticket's draw, shuffled masks",
                 "random_mask": "the ticket's draw, random masks", "oneshot": "one-shot"}}
 PHRASES = {  # what a template says of a record, or of one estimate
     "counted": "{difference} (n = {n})",
@@ -48,7 +51,7 @@ PHRASES = {  # what a template says of a record, or of one estimate
 
 
 class Accuracies(NamedTuple):
-    """Of one level's accuracies: those at early stop, and the mean at the level's end."""
+    """Of one level: accuracies at the minimum of the validation loss, and their mean at the level's end."""
     early: Spread
     end: float
 
@@ -64,8 +67,8 @@ def p_text(p: float) -> str:
 
 
 def contrast_label(name: str) -> str:
-    """A contrast in words; of a pair `b - a`, `b less a`."""
-    return CONTRAST_LABELS.get(name, name.replace(" - ", " less "))
+    """A contrast in words; of a pair `b - a`, of two schemes."""
+    return CONTRAST_LABELS.get(name, " − ".join(map(scheme_name, name.split(" - "))))
 
 
 def spread_text(found: Spread) -> str:
@@ -91,11 +94,12 @@ BY_KIND = {
     Correlation: lambda found: f"{found.mean:+.2f} ({found.least:+.2f} to {found.largest:+.2f})",
     Accuracies: lambda found: f"{spread_text(found.early)}; {found.end:.2f}"}
 BY_KEY = {  # of a value and its record
+    **dict.fromkeys(("scheme", "against"), lambda init, _: scheme_name(init)),
     "p": lambda p, _: p_text(p), "holm": lambda p, _: p_text(p), "equivalence_p": lambda p, _: p_text(p),
     "margin": lambda margin, _: f"{margin:g}",
     "equivalence": lambda p, record: f"{p_text(p)} (+-{record['margin']:g})",
     "contrast": lambda name, _: contrast_label(name),
-    "quotient": lambda name, _: contrast_label(name).replace(" less ", " over "),
+    "quotient": lambda name, _: contrast_label(name).replace(" − ", " / "),
     "density": lambda density, _: f"{100 * density:g}",
     "own": lambda percent, _: f"{percent:.2f}" if percent < math.inf else "none",
     "common": lambda percent, _: f"{percent:.2f}" if percent < math.inf else "none",
@@ -154,7 +158,8 @@ def markdown(shown: Table, records: list[dict]) -> str:
     first = records[0]
     columns = [key for column in shown.columns for key in (
         [key for key in first if key not in shown.columns] if column == "*" else [column])]
-    head = [shown.heads.get(key, HEADS.get(key, key)).format_map(first) for key in columns]
+    named = {key: text(first[key], key) for key in ("against",) if key in first}     # in a head
+    head = [shown.heads.get(key, HEADS.get(key, key)).format_map(named) for key in columns]
     body = [[text(record[key], key, record, shown.digits) for key in columns] for record in records]
     return "".join("| " + " | ".join(line) + " |\n" for line in (head, ["---"] * len(head), *body))
 

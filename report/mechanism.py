@@ -40,9 +40,9 @@ def diagnosed(runs: list[dict], wanted: float) -> list[dict]:
 
 @table("method scheme accuracy pixels units n", "method scheme")
 def used(groups: dict) -> list[dict]:
-    """Networks of 0.82% of the weights by the shape of their initial weights, from light to heavy
-    tails: test accuracy (%), pixels with a weight of 784, units of the first layer with a weight of
-    300, mean (sd). Exploratory."""
+    """Networks of 0.82% of the weights by the distribution of their initial weights, from light to heavy
+    tails: test accuracy (%), pixels with a weight of 784, units of the first layer with a weight of 300, mean
+    (sd). Exploratory."""
     units_without_inputs = diagnostic("layers", "fc1", "no_way_in")
     records = []
     for name in (*AT_INITIALIZATION, "magnitude, layer by layer"):
@@ -76,9 +76,9 @@ def shares(groups: dict) -> list[dict]:
 @table("method schemes accuracy linked starved n", "method schemes", linked="on a path",
        starved="a class without weights", n="runs")
 def paths(groups: dict) -> list[dict]:
-    """Networks of 0.21% of the weights, of the four schemes and the finalists, signs of one size
-    apart: test accuracy (%) and the share (%) of the remaining weights on some path from an input to
-    an output, mean (sd over runs); runs in which a class has no weight left. Exploratory."""
+    """Networks of 0.21% of the weights, of the four schemes and the candidate schemes, random signs apart:
+    test accuracy (%) and the share (%) of the remaining weights on some path from an input to an output, mean
+    (sd over runs); runs in which a class has no weight left. Exploratory."""
     customs, records = candidates(groups)[0], []
     kinds = {"the others": [*STANDARD, *(init for init in customs if init != "shape_sign")],
              "shape_sign": [init for init in customs if init == "shape_sign"]}
@@ -97,8 +97,8 @@ def paths(groups: dict) -> list[dict]:
 @table(f"variant range {FOUR} variance_scaling distribution change n", "variant range",
        variant="what is changed", change="change of the mean")
 def why(groups: dict) -> list[dict]:
-    """The contrasts when one thing is changed, and the mean of the four schemes less that of the
-    first rows. Exploratory."""
+    """The contrasts when one thing is changed, and the mean of the four schemes minus that of the first rows.
+    Exploratory."""
     records = []
     for (name, group), bounds in itertools.product(VARIANTS.items(), (UPPER, SPARSE)):
         changed, plain = (by_scheme(exploring(groups, which), bounds) for which in (group, HALVED))
@@ -114,12 +114,12 @@ def why(groups: dict) -> list[dict]:
 
 @table("method other range plain masks_given_a masks_given_b values_given_a values_given_b masks_mean "
        "values_mean n", "method other range", method="masks by", other="B", plain="masks A, values A",
-       masks_given_a="masks B less A, values A", masks_given_b="masks B less A, values B",
-       values_given_a="values B less A, masks A", values_given_b="values B less A, masks B",
-       masks_mean="masks B less A, mean", values_mean="values B less A, mean")
+       masks_given_a="masks B − A, values A", masks_given_b="masks B − A, values B",
+       values_given_a="values B − A, masks A", values_given_b="values B − A, masks B",
+       masks_mean="masks B − A, mean", values_mean="values B − A, mean")
 def swaps(groups: dict) -> list[dict]:
-    """Masks of one scheme with the initial values of another, A being xavier_normal: areas under test
-    accuracy and their differences. Exploratory."""
+    """Masks of one scheme with the initial values of another, A being Xavier normal: mean test accuracy over
+    log density and its differences. Exploratory."""
     records = []
     for (name, other), bounds in itertools.product(SWAPS, (UPPER, SPARSE)):
         crossed = {}
@@ -143,7 +143,8 @@ def swaps(groups: dict) -> list[dict]:
 
 @table("control * n", "control", control="network")
 def controls(groups: dict) -> list[dict]:
-    """Controls, Xavier normal: test accuracy (%) at early stop, mean (sd); and at the level's end."""
+    """Controls, Xavier normal: test accuracy (%) at the minimum of the validation loss, mean (sd); and at the
+    level's end."""
     records = []
     for name, group in CONTROL_GROUPS.items():
         runs = exploring(groups, group).get("xavier_normal", [])
@@ -174,9 +175,10 @@ SURVIVAL = {"eps": (("layers", "fc1", "eps"), 1), "auroc": (("layers", "fc1", "a
 
 
 @table(f"study quantity density {FOUR} difference n", "study quantity density", quantity="what",
-       difference="uniform less normal [95%]")
+       difference="uniform − normal [95%]")
 def survival(groups: dict) -> list[dict]:
-    """What survives, at single densities: mean (sd over seeds), and the contrast of shape, by seed."""
+    """What survives, at single densities: mean (sd over seeds), and the contrast uniform − normal, by
+    seed."""
     records = []
     for name, _, schemes in studies(groups):
         for (quantity, (keys, scale)), wanted in itertools.product(SURVIVAL.items(), (
@@ -205,14 +207,14 @@ def influence_of(schemes: dict, key: str, wanted: float = INFLUENCE_AT) -> Value
     return {init: at_density(runs, wanted, quantity, 1) for init, runs in schemes.items()}
 
 
-@table("study outcome range density schemes eps auroc rho n", "study outcome range density", outcome="area",
-       density="measured near %", eps="with eps", auroc="with AUROC", rho="with rms w0 / rms move")
+@table("study outcome range density schemes eps auroc rho n", "study outcome range density",
+       outcome="mean accuracy",
+       density="measured near %", eps="with eps", auroc="with AUROC", rho="with the RMS ratio")
 def influence(groups: dict) -> list[dict]:
-    """Is accuracy lower where initial size has more say in what survives? Rank correlation
-    (Spearman's), over the schemes of a seed, of the area under test accuracy with each measure in
-    fc1: mean over seeds (least to largest). -1: one order is the reverse of the other. Schemes with a
-    gain are left out. Of signs of one size eps is not defined, and AUROC 0.5 by definition.
-    Exploratory."""
+    """Is accuracy lower where the initial magnitude has more influence on what survives? Rank correlation
+    (Spearman's), over the schemes of a seed, of mean test accuracy with each measure in fc1: mean over seeds
+    (least to largest). -1: one order is the reverse of the other. Schemes with a gain are left out. Of random
+    signs eps is not defined, and AUROC is 0.5 by definition. Exploratory."""
     records = []
     for name, schemes, ranges in many_schemes(groups):
         schemes = {init: runs for init, runs in schemes.items() if "@" not in init}
@@ -273,8 +275,8 @@ def active_images(study: Study) -> tuple[np.ndarray, int] | None:
 
 @table(f"{NAMED} inputs n difference p equivalence", f"{NAMED} inputs", inputs="counted")
 def without_rare_inputs(groups: dict) -> list[dict]:
-    """The contrasts over the sparse end, by which weights are counted as remaining: accuracies are
-    read at equal numbers of these. Pixels by the share of training images that light them. No
+    """The contrasts from 1.2 to 0.21% (1.6 to 0.21%), by which weights are counted as remaining: accuracies
+    are read at equal numbers of these. Pixels by the share of training images in which they are active. No
     correction. Exploratory: not in the protocol."""
     records = []
     for name, study, schemes in studies(groups):
@@ -295,11 +297,11 @@ def without_rare_inputs(groups: dict) -> list[dict]:
 
 
 @table("effect where plain zero n difference p equivalence", "effect", effect="what", where="densities",
-       zero="nothing there", difference="the second less the first [95%]")
+       zero="nothing there", difference="the second − the first [95%]")
 def zeroing(groups: dict) -> list[dict]:
-    """Normal schemes with nothing on rarely lit pixels at the start against the plain ones, mean (sd)
-    of Xavier's and Kaiming's, on seeds that no scheme had been run on. The test is that of the sparse
-    end at 20 seeds; the other rows are exploratory."""
+    """Normal schemes with nothing on rarely active pixels at the start against the plain ones, mean (sd) of
+    Xavier's and Kaiming's, on seeds that no scheme had been run on. The test is that of the lower range at 20
+    seeds; the other rows are exploratory."""
     study, records = STUDIES["mnist"], []
     active, images = active_images(study)
     rare, schemes, (upper, sparse) = active < RARE * images, later(groups, study.group), study.ranges

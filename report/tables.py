@@ -20,7 +20,7 @@ from formatting import FOUR, NAMED, Table, markdown, span  # noqa: E402
 from inference import (Values, calibration, equivalence, estimate, family, level_near, max_t,  # noqa: E402
                        paired, range_means, ratio, sign_flip, spread, within_a_point)
 from stats import (STANDARD, at_early_stop, density, early_step, early_test_acc, early_val_acc,  # noqa: E402
-                   final_test_acc, matrix)
+                   final_test_acc, matrix, scheme_name)
 from study import (AT_INITIALIZATION, CONTRASTS, FACTORS, FEWEST, HALVED, HEAVY, METHODS, PAIRS,  # noqa: E402
                    PARTS, RATES, SCREEN, SPARSE, STUDIES, UPPER, VARIANTS, WHOLE, Study, at_density,
                    by_scheme, candidates, confirming, exploring, factors, four_spreads, mean_of_four, minus,
@@ -34,12 +34,12 @@ TESTED = f"{NAMED} n difference p holm equivalence verdict"
 @table(f"study range accuracy_at {FOUR} variance_scaling distribution n", "study range accuracy_at",
        accuracy_at="accuracy at")
 def endpoints(groups: dict) -> list[dict]:
-    """Normalised area under test accuracy against log density, in points: mean (sd over seeds), and
-    the contrasts with 95% intervals, without correction."""
+    """Mean test accuracy over log density, in points: mean (sd over seeds), and the contrasts with 95%
+    intervals, without correction."""
     records = []
     for name, study, schemes in studies(groups):
         for bounds, (label, quantity) in itertools.product([*study.ranges, (1, 0.07)], (
-                ("early stop", early_test_acc), ("level's end", final_test_acc))):
+                ("minimum of the validation loss", early_test_acc), ("level's end", final_test_acc))):
             found = by_scheme(schemes, bounds, quantity)
             if any(found.values()):
                 records.append({"study": name, "range": bounds, "accuracy_at": label, **four_spreads(found),
@@ -67,24 +67,24 @@ def verdict(record: dict) -> str:
 
 @table(TESTED, NAMED)
 def contrasts(groups: dict) -> list[dict]:
-    """Planned contrasts on the areas at early stop: paired by seed, exact sign-flip tests, one Holm
-    family a network; Student's t intervals."""
+    """Planned contrasts of mean accuracy over log density, at the minimum of the validation loss: paired by
+    seed, exact sign-flip tests, one Holm family a network; Student's t intervals."""
     return [record for name, study, schemes in studies(groups)
             for record in study_tests(name, study, schemes, study.ranges, CONTRASTS)]
 
 
 @table(TESTED, NAMED)
 def pairs(groups: dict) -> list[dict]:
-    """All pairs of the four schemes, on the same areas; a Holm family for each of these."""
+    """All pairs of the four schemes, on the same mean accuracies; a Holm family for each of these."""
     return [record for name, study, schemes in studies(groups) for bounds in study.ranges
             for record in study_tests(name, study, schemes, [bounds], PAIRS)]
 
 
 @table(f"{NAMED} unpruned last change difference p holm n", NAMED, unpruned="dense",
-       last="at the least density", change="less dense", difference="area less dense")
+       last="at the least density", change="minus unpruned", difference="mean accuracy minus unpruned")
 def retained(groups: dict) -> list[dict]:
-    """The contrasts of the dense networks, at the least density of each range, of the second less the
-    first, and of the area less each network's own dense accuracy, with the p of a sign-flip test of
+    """The contrasts of the unpruned networks, at the least density of each range, the second minus the first,
+    and of the mean accuracy minus each network's own unpruned accuracy, with the p of a sign-flip test of
     this and Holm's, over the rows of a network. Exploratory: not in the protocol."""
     records = []
     for name, study, schemes in studies(groups):
@@ -103,7 +103,7 @@ def retained(groups: dict) -> list[dict]:
 
 @table(f"study density {FOUR}")
 def accuracies(groups: dict) -> list[dict]:
-    """Test accuracy at early stop (%): mean (sd)."""
+    """Test accuracy (%) at the minimum of the validation loss: mean (sd)."""
     records = []
     for name, _, schemes in studies(groups):
         for wanted in (1, 0.21, 0.07, 0.03, 0.012, 0.005, 0.0021):
@@ -129,11 +129,11 @@ def least_densities(schemes: dict, study: Study) -> dict[str, Values]:
             for what in ("own", "common")}
 
 
-@table("study scheme own common collapsed last n", own="own dense", common="common dense", last="at the last")
+@table("study scheme own common collapsed last n", own="own unpruned", common="common unpruned",
+       last="at the last")
 def limits(groups: dict) -> list[dict]:
-    """Smallest % of weights down to which every level is within 1 point of the dense network, its own
-    or the schemes' common one (medians); runs that collapse at any level; median accuracy at the last
-    (%)."""
+    """Smallest % of weights down to which every level is within 1 point of the unpruned network, its own or
+    the schemes' common one (medians); runs that collapse at any level; median accuracy at the last (%)."""
     records = []
     for name, study, schemes in studies(groups):
         least = least_densities(schemes, study)
@@ -151,11 +151,11 @@ def limits(groups: dict) -> list[dict]:
 @table("study quotient unpruned difference p whole n", "study quotient unpruned", quotient="contrast",
        unpruned="dense network", difference="ratio [95%]", whole="runs at 100%")
 def needs(groups: dict) -> list[dict]:
-    """How many weights are needed to stay within 1 point of the dense network, its own or the schemes' common
-    one: the ratio of the smallest such densities, a geometric mean over seeds, paired, with its 95%
-    interval, from 6 seeds on. Below 1 the first named needs fewer. Runs whose dense network is itself more
-    than 1 point below the common one count with 100% of the weights, and are counted. A secondary endpoint
-    of the protocol, without correction."""
+    """How many weights are needed to stay within 1 point of the unpruned network, its own or the schemes'
+    common one: the ratio of the smallest such densities, a geometric mean over seeds, paired, with its 95%
+    interval, from 6 seeds on. Below 1 the first named needs fewer. Runs whose unpruned network is itself more
+    than 1 point below the common one count with 100% of the weights, and are counted. A secondary endpoint of
+    the protocol, without correction."""
     records = []
     for name, study, schemes in studies(groups):
         for what, least in least_densities(schemes, study).items():
@@ -172,8 +172,8 @@ def needs(groups: dict) -> list[dict]:
 
 @table("study scheme *", digits=0)
 def stops(groups: dict) -> list[dict]:
-    """Step of the least validation loss, mean over seeds, at % remaining; and in how many runs (%) it
-    is the last look of the level."""
+    """Step of the minimum validation loss, mean over seeds, at % remaining; and in how many runs (%) it is
+    the last evaluation of the level."""
     records = []
     for name, _, schemes in studies(groups):
         for init in filter(schemes.get, STANDARD):
@@ -193,9 +193,9 @@ def stops(groups: dict) -> list[dict]:
 
 @table(f"{NAMED} training validation n", NAMED, training="training loss", validation="validation loss")
 def fits(groups: dict) -> list[dict]:
-    """Training loss (mean over the batches since the look before) and validation loss at early stop,
-    in hundredths of a nat, averaged over each range as accuracy is; above 0 is the worse. Paired by
-    seed, with 95% intervals. Exploratory."""
+    """Training loss (mean over the batches since the evaluation before) and validation loss at its minimum,
+    in hundredths of a nat, averaged over each range as accuracy is; above 0 is the worse. Paired by seed,
+    with 95% intervals. Exploratory."""
     records = []
     for name, study, schemes in studies(groups):
         for bounds in study.ranges:
@@ -210,10 +210,10 @@ def fits(groups: dict) -> list[dict]:
     return records
 
 
-@table("scheme score difference upper sparse n", "scheme", difference="less xavier_normal",
+@table("scheme score difference upper sparse n", "scheme", difference="minus Xavier normal",
        upper=f"test, {span(UPPER)}", sparse=f"test, {span(SPARSE)}")
 def screen(groups: dict) -> list[dict]:
-    """Every scheme, half of the weights a round, by its score: area under validation accuracy from
+    """Every scheme, half of the weights a round, by its score: mean validation accuracy over log density from
     100 to 0.2%, mean (sd); the differences are paired by seed. Exploratory."""
     scores, schemes = screen_scores(groups), exploring(groups, HALVED)
     upper, sparse = (by_scheme(schemes, bounds) for bounds in (UPPER, SPARSE))
@@ -224,9 +224,9 @@ def screen(groups: dict) -> list[dict]:
             for init in sorted(scores, key=lambda init: -np.mean(list(scores[init].values()) or [-np.inf]))]
 
 
-@table("rate scheme score difference n", "rate scheme", rate="learning rate", difference="less {against}")
+@table("rate scheme score difference n", "rate scheme", rate="learning rate", difference="minus {against}")
 def rates(groups: dict) -> list[dict]:
-    """The finalists and the best standard scheme at other learning rates: score as in the screen, by
+    """The candidate schemes and the best standard scheme at other learning rates: score as in the screen, by
     validation images. Exploratory."""
     customs, standard = candidates(groups)
     records = []
@@ -242,8 +242,8 @@ def rates(groups: dict) -> list[dict]:
 
 @table("study scheme against range n difference p equivalence", "study scheme range", p="max-T p")
 def confirmed(groups: dict) -> list[dict]:
-    """The finalists against the best standard scheme on fresh seeds: areas under test accuracy, max-T
-    sign-flip test, a family a network."""
+    """The candidate schemes against the best standard scheme on fresh seeds: mean test accuracy over log
+    density, max-T sign-flip test, a family a network."""
     customs, standard = candidates(groups)
     records = []
     for name, study, schemes in studies(groups):
@@ -263,8 +263,8 @@ def confirmed(groups: dict) -> list[dict]:
 
 @table("method mean variance_scaling distribution * n", "method")
 def carried(groups: dict) -> list[dict]:
-    """Under other pruning methods: area under test accuracy from 50 to 0.2% (filters 0.6%), mean of
-    the four schemes, the contrasts and the finalists against the best standard scheme, with t
+    """Under other pruning methods: mean test accuracy over log density from 50 to 0.2% (filters 0.6%), mean
+    of the four schemes, the contrasts and the candidate schemes against the best standard scheme, with t
     intervals. Exploratory."""
     customs, standard = candidates(groups)
     records = []
@@ -272,15 +272,16 @@ def carried(groups: dict) -> list[dict]:
         found = under(groups, name)
         if any(found.values()):
             records.append({"method": name, "mean": mean_of_four(found), **factors(found), **{
-                f"{init} less {standard}": estimate(paired(found, {init: 1, standard: -1}))
-                for init in customs}, "n": min(filter(None, seed_counts(found)), default=0)})
+                f"{scheme_name(init)} − {scheme_name(standard)}": estimate(
+                    paired(found, {init: 1, standard: -1})) for init in customs},
+                "n": min(filter(None, seed_counts(found)), default=0)})
     return records
 
 
 @table("method range mean variance_scaling distribution n", "method range")
 def parts(groups: dict) -> list[dict]:
-    """Other pruning methods, in two parts: area under test accuracy from 50 to 1.6% and from there to
-    0.21% (filters 0.6%), mean of the four schemes, and the contrasts with t intervals. Exploratory."""
+    """Other pruning methods, in two parts: mean test accuracy over log density from 50 to 1.6% and from there
+    to 0.21% (filters 0.6%), mean of the four schemes, and the contrasts with t intervals. Exploratory."""
     records = []
     for name, bounds in itertools.product(METHODS, PARTS):
         found = under(groups, name, bounds)
@@ -302,9 +303,9 @@ def heavy_tailed(groups: dict) -> str | None:
 @table("method contrast plain other n difference p holm upper sparse", "method contrast",
        plain="xavier_normal", other="the other", upper=span(PARTS[0]), sparse=span(PARTS[1]))
 def before(groups: dict) -> list[dict]:
-    """Shapes under pruning before training, on seeds that these methods had not been run on: area
-    under test accuracy from 50 to 0.2%, mean (sd); exact sign-flip tests, one Holm family. The last
-    two columns have the difference in two parts; they are not in the protocol."""
+    """Distributions under pruning at initialization, on seeds that these methods had not been run on: mean
+    test accuracy over log density from 50 to 0.2%, mean (sd); exact sign-flip tests, one Holm family. The
+    last two columns have the difference in two parts; they are not in the protocol."""
     chosen, cases = heavy_tailed(groups), []
     for name in AT_INITIALIZATION:
         whole, upper, sparse = (under(groups, name, bounds, confirming) for bounds in (WHOLE, *PARTS))
@@ -339,20 +340,21 @@ def on_conv2(groups: dict, one: str, other: str, asked: dict) -> list[dict]:
 
 on_conv2_table = partial(
     table, "seeds difference unpruned change last p n", "seeds", unpruned="dense",
-    change="area less the own dense", difference=f"area from {span(STUDIES['conv2'].bounds)}, points [95%]",
-    last=f"at {100 * STUDIES['conv2'].bounds[1]:g}%", p="sign-flip p of the area")
+    change="mean accuracy minus unpruned",
+    difference=f"mean accuracy from {span(STUDIES['conv2'].bounds)}, points [95%]",
+    last=f"at {100 * STUDIES['conv2'].bounds[1]:g}%", p="sign-flip p of the mean accuracy")
 
 
 @on_conv2_table()
 def signs_on_conv2(groups: dict) -> list[dict]:
-    """Conv-2: signs of one size less Xavier uniform, paired by seed; no test."""
+    """Conv-2: constant-magnitude random signs minus Xavier uniform, paired by seed; no test."""
     return on_conv2(groups, "shape_sign", "xavier_uniform", {
         "10 and 11, which suggested it": range(10, 12), "10 to 12, as planned": range(10, 13)})
 
 
 @on_conv2_table()
 def half_as_wide(groups: dict) -> list[dict]:
-    """Conv-2: Xavier normal at half its width less Xavier normal, paired by seed; no test."""
+    """Conv-2: Xavier normal at half its width minus Xavier normal, paired by seed; no test."""
     return on_conv2(groups, "xavier_normal@0.5", "xavier_normal", {
         "10 and 11": range(10, 12), "10 to 12": range(10, 13)})
 

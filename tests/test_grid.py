@@ -195,9 +195,10 @@ def test_jobs_that_are_no_number_are_one_sentence(tmp_path, env, jobs):
 def test_runs_go_round_the_gpus_four_on_each(tmp_path, monkeypatch, grid, visible, used):
     """Of a machine with two and 16 cores; a grid without conv nets leaves them alone."""
     copy_of_the_scripts(tmp_path)
-    for name, text in {"nvidia-smi": "printf '0\\n1\\n'", "nproc": "echo 16", "python": """
-            case "$*" in *--todo) for i in 1 2 3 4 5 6 7 8 9; do echo "10 --seed $i"; done ;; *--seed*)
-            echo "${CUDA_VISIBLE_DEVICES-none}" >> seen; sleep 0.3; esac"""}.items():
+    for name, text in {"nproc": "echo 16", "python": """case "$*" in
+            *--todo) for i in 1 2 3 4 5 6 7 8 9; do echo "10 --seed $i"; done ;;
+            *device_count*) if [ "${CUDA_VISIBLE_DEVICES-all}" ]; then echo 2; else echo 0; fi ;;
+            *--seed*) echo "${CUDA_VISIBLE_DEVICES-none}" >> seen; sleep 0.3; esac"""}.items():
         (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
         (tmp_path / name).chmod(0o755)
     env = {"PATH": f"{tmp_path}:{PATH}", "PYTHON": "python"} | (

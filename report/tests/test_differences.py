@@ -10,7 +10,7 @@ import inference
 import stats
 import study
 import tables
-from stats import STANDARD
+from stats import STANDARD, scheme_name
 from study import FULL, HALVED, METHODS, PARTS, SPARSE, STUDIES, UPPER, VARIANTS, WHOLE
 
 from .made import (CONFIRMING, CUSTOM, EXPLORING, FACTORS, FULL_PARTS, HALF_PARTS, INITS, SIZES, accuracy,
@@ -29,7 +29,7 @@ def of_the_studies():
         yield "contrasts", {**names, "contrast": contrast}, {"difference": d(mean)}
         yield "contrasts", {**names, "contrast": "interaction"}, {
             "difference": plain(STUDIES[name].group, dict(zip(STANDARD, (1, -1, -1, 1))), seeds, mean)}
-        yield "endpoints", {**names, "accuracy_at": "early stop"}, {contrast: d(mean)}
+        yield "endpoints", {**names, "accuracy_at": "minimum of the validation loss"}, {contrast: d(mean)}
         end = over(*part, lambda level: 100 * level["test_acc"][2])
         yield "endpoints", {**names, "accuracy_at": "level's end"}, {contrast: d(end)}
         yield "retained", {**names, "contrast": contrast}, {
@@ -61,7 +61,7 @@ def of_the_exploration():
                 key: plain(group, weights, EXPLORING, mean) for key, weights in FACTORS.items()}
             yield "gaps", {"way": name, "scheme": "shape_t4", "range": bounds}, {
                 "difference": plain(group, {"shape_t4": 1, "xavier_normal": -1}, EXPLORING, mean)}
-        yield "carried", {"method": name}, {f"{init} less {standard}": plain(
+        yield "carried", {"method": name}, {f"{scheme_name(init)} − {scheme_name(standard)}": plain(
             group, {init: 1, standard: -1}, EXPLORING, over(*HALF_PARTS[WHOLE])) for init in customs}
     for (name, group), bounds in itertools.product(VARIANTS.items(), (UPPER, SPARSE)):
         mean = over(*HALF_PARTS[bounds])
@@ -129,7 +129,8 @@ def of_means():
         yield table, {"study": "mnist", "density": bound, **names}, {
             init: values(FULL, number, [init], CONFIRMING, mean=quantity)["mean"] for init in STANDARD}
     for bounds, part in FULL_PARTS.items():
-        names = {"study": "mnist", "range": bounds, "accuracy_at": "early stop", "n": [6, 6, 6, 5]}
+        names = {"study": "mnist", "range": bounds, "n": [6, 6, 6, 5],
+                 "accuracy_at": "minimum of the validation loss"}
         yield "endpoints", names, {
             init: plain(FULL, {init: 1}, CONFIRMING, over(*part)) for init in STANDARD}
 

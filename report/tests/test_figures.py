@@ -88,7 +88,7 @@ CUSTOMS = ("shape_sign", "shape_t4", "xavier_uniform")
 
 @pytest.mark.parametrize("draw, base, inits, contrasts", [
     (figures.differences, "xavier_normal", STANDARD[1:], {
-        "scale": FACTORS["variance_scaling"], "shape": FACTORS["distribution"],
+        "Kaiming − Xavier": FACTORS["variance_scaling"], "uniform − normal": FACTORS["distribution"],
         "interaction": dict(zip(STANDARD, (1, -1, -1, 1)))}),
     (figures.customs, "kaiming_uniform", CUSTOMS, {
         init: {init: 1, "kaiming_uniform": -1} for init in CUSTOMS})])
