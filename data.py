@@ -34,7 +34,7 @@ def rng(*key: int | str) -> torch.Generator:
 
 
 def path_arg(text: str) -> Path:
-    """An argparse type: a path, where ~ is the user's home also behind a flag's equals sign."""
+    """An argparse type: a path with a leading ~ expanded, as the shell does not in --out=~/x."""
     try:
         return Path(text).expanduser()
     except RuntimeError:
@@ -223,15 +223,13 @@ def advice(error: Exception, otherwise: str) -> str:
 
 
 def download(kind: str, names: tuple[str, ...], path: Path, scratch: str) -> dict[str, np.ndarray]:
-    """The four arrays of torchvision's data set `kind`, from its folder or archive beside path, which have
-    `names`, or the network. Torchvision works on a copy: it would unpack beside path, or mend what is there.
-    """
-    for found in (path.parent / name for name in names):
-        if found.is_dir():
-            shutil.copytree(found, Path(scratch, found.name))
-        elif found.exists():
-            shutil.copyfile(found, Path(scratch, found.name))
+    """The four arrays of torchvision's data set `kind`: from the folder or archive of one of `names` beside
+    path, if there is one, else from the network. Torchvision gets a copy, since it unpacks and mends in
+    place."""
+    there = next((path.parent / name for name in names if (path.parent / name).exists()), None)
     try:
+        if there:
+            (shutil.copytree if there.is_dir() else shutil.copyfile)(there, Path(scratch, there.name))
         parts = {part: getattr(vision(), kind)(scratch, train=part == "train", download=True)
                  for part in ("train", "test")}
     except Exception as error:  # no network, no torchvision, damaged files: each has its own kind

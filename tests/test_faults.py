@@ -647,6 +647,16 @@ def test_a_run_whose_scheme_or_network_was_edited_is_refused_and_left_alone(go, 
     assert content(tmp_path / "runs") == before
 
 
+@pytest.mark.parametrize("edit", EDITS)
+def test_masks_are_not_taken_from_a_run_whose_scheme_or_network_was_edited(go, tmp_path, monkeypatch, edit):
+    go, (table, name, change) = functools.partial(go, "--init", "shape_sign"), EDITS[edit]
+    go()
+    before = content(tmp_path / "runs")
+    monkeypatch.setitem(table, name, change(table[name]))
+    assert "began from other initial weights" in one_sentence(*outcome(lambda: go("--control", "shuffle")))
+    assert content(tmp_path / "runs") == before
+
+
 def test_scalars_of_a_level_are_written_once_and_of_a_finished_run_when_asked(go, monkeypatch):
     """A made-up SummaryWriter puts a line a point into a file that is named as TensorBoard names its own."""
     class Writer:
