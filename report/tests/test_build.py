@@ -51,7 +51,7 @@ def test_the_report_is_the_same_twice_and_numbers_what_it_shows(built):
     first, again = built(standards(3)), built(standards(3))
     assert first == again
     report, readme = (text.decode() for text in first[:2])
-    assert "n = 3 paired seeds" in readme and "(not run yet)" in report
+    assert "MNIST (3) |" in readme and "(not run yet)" in report
     for kind in ("Table", "Figure"):
         numbers = re.findall(rf"^\*\*{kind} (\d+)\.\*\*", report, re.M)
         assert numbers == [str(place) for place in range(1, len(numbers) + 1)] and numbers
