@@ -61,22 +61,27 @@ def test_masks_are_those_of_the_cpu(net, scope, pruner):
         assert same(here, there)
 
 
+def cut_at_step(monkeypatch, number, work):
+    """Do work() until its training step `number`; every step before it is saved."""
+    calls, real = itertools.count(), train.adam_step
+
+    def cut(*args):
+        if next(calls) == number:
+            raise KeyboardInterrupt
+        return real(*args)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(train, "adam_step", cut)
+        patch.setattr(runs, "SAVE_INTERVAL", 0)
+        work()
+
+
 @pytest.mark.parametrize("net", NETS)
 def test_the_same_command_gives_the_same_numbers_killed_or_not(run, tmp_path, monkeypatch, net):
     """Every file; cut in the middle of level 1 and continued."""
-    flags, real = [*FLAGS, "--net", net, "--data", "glyphs", "--steps", 20], train.adam_step
-    folders = []
+    flags, folders = [*FLAGS, "--net", net, "--data", "glyphs", "--steps", 20], []
     for out in ("a", "b", "c"):
-        calls = itertools.count()
         if out == "c":
-            def cut(*args):
-                if next(calls) == 30:
-                    raise KeyboardInterrupt
-                return real(*args)
-            with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-                patch.setattr(train, "adam_step", cut)
-                patch.setattr(runs, "SAVE_INTERVAL", 0)
-                run(*flags, "--out", tmp_path / out)
+            cut_at_step(monkeypatch, 30, lambda: run(*flags, "--out", tmp_path / "c"))
         run(*flags, "--out", tmp_path / out)
         folders.append(next((tmp_path / out).iterdir()))
     whole, again, resumed = map(digest, folders)
@@ -108,16 +113,7 @@ def test_a_hundred_steps_wait_for_nothing(monkeypatch):
 def test_a_run_begun_on_the_gpu_is_continued_on_the_cpu(run, tmp_path, monkeypatch, capsys, net):
     """A level of it, and the middle of one: nothing is called damaged."""
     flags = ["--net", net, "--data", "glyphs", "--steps", 20, "--precision", "fp32", "--rate-fc", 0.9]
-    calls, real = itertools.count(), train.adam_step
-
-    def cut(*args):
-        if next(calls) == 30:
-            raise KeyboardInterrupt
-        return real(*args)
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(train, "adam_step", cut)
-        patch.setattr(runs, "SAVE_INTERVAL", 0)
-        run(*flags, "--levels", 2, "--device", DEVICE)
+    cut_at_step(monkeypatch, 30, lambda: run(*flags, "--levels", 2, "--device", DEVICE))
     folder = next(run(*flags, "--levels", 2, "--device", "cpu").iterdir())
     metrics = runs.load_file(folder / "metrics.json")
     assert len(metrics["levels"]) == 3 and len({row["device"] for row in metrics["provenance"]}) == 2
