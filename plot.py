@@ -73,21 +73,23 @@ def panels(count: int, columns: int, width: float, height: float, **how) -> tupl
     return figure, list(axes.flat[:count])
 
 
-def finish(figure: Figure, group: Group, says: str, keyed=None) -> Figure:
-    """Adds the caption below, with what was run, and, above, the legend of one of the axes."""
-    return captioned(figure, f"{stats.settings_text(group.schemes)} {says}", keyed)
+def finish(figure: Figure, group: Group, says: str, *keyed) -> Figure:
+    """Adds the caption below, with what was run, and, above, the legend of these axes."""
+    caption = f"{stats.settings_text(group.schemes)} {says}"
+    width = int(figure.get_figwidth() * 14)
+    figure.supxlabel(textwrap.fill(caption, width), x=0.01, ha="left", fontsize=9, color="0.25")
+    return keyed_above(figure, *keyed)
 
 
-def captioned(figure: Figure, caption: str, keyed=None) -> Figure:
-    """Adds a caption below and, above, the legend of one of the axes."""
-    width = figure.get_figwidth()
-    figure.supxlabel(textwrap.fill(caption, int(width * 14)), x=0.01, ha="left", fontsize=9, color="0.25")
-    if keyed:
-        handles, labels = keyed.get_legend_handles_labels()
-        inches = [0.8 + 0.075 * len(label) for label in labels]     # of an entry
-        rows = next(rows for rows in range(1, len(labels) + 1) if rows == len(labels) or sum(
-            map(max, np.array_split(inches, math.ceil(len(labels) / rows)))) < width)
-        figure.legend(handles, labels, loc="outside upper center", ncols=math.ceil(len(labels) / rows))
+def keyed_above(figure: Figure, *axes) -> Figure:
+    """Adds the legend of these axes above them, each name once."""
+    entries = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels())}
+    inches = [0.8 + 0.075 * len(label) for label in entries]     # of an entry
+    rows = next((rows for rows in range(1, len(entries)) if sum(map(max, np.array_split(
+        inches, math.ceil(len(entries) / rows)))) < figure.get_figwidth()), len(entries))
+    if entries:
+        figure.legend(entries.values(), entries, loc="outside upper center",
+                      ncols=math.ceil(len(entries) / rows))
     return figure
 
 
@@ -180,17 +182,22 @@ def initial_weights(group: Group) -> Figure:
     names = list(group.runs[0]["init"])
     figure, axes = panels(len(names), 3, 3.9, 3.3)
     for axis, layer in zip(axes, names):
-        peaks = []
-        for init, runs in group.schemes.items():
-            edges, density = stats.histogram([run["init"][layer] for run in runs])
-            style = group.styles[init]
-            axis.stairs(density, edges, color=style["color"], ls=style["ls"], lw=1.5,
-                        label=stats.scheme_name(init))
-            peaks.append(density.max())
-        axis.set(title=layer, xlabel="initial weight", ylim=(0, 1.05 * min(max(peaks), 3 * np.median(peaks))))
+        draw_initial_weights(axis, group.schemes, layer, group.styles)
+        axis.set_title(layer)
         axis.set_ylabel("probability density" if axis.get_subplotspec().is_first_col() else "")
     return finish(figure, group, "Initial weights, not biases, of all seeds; a peak above three times the "
                   "median scheme's is cut.", axes[0])
+
+
+def draw_initial_weights(axis, schemes: dict[str, list[dict]], layer: str, styles: dict) -> None:
+    """A layer's initial weights, of all seeds, a line a scheme."""
+    peaks = []
+    for init, runs in schemes.items():
+        edges, density = stats.histogram([run["init"][layer] for run in runs])
+        axis.stairs(density, edges, color=styles[init]["color"], ls=styles[init]["ls"], lw=1.5,
+                    label=stats.scheme_name(init))
+        peaks.append(density.max())
+    axis.set(xlabel="initial weight", ylim=(0, 1.05 * min(max(peaks), 3 * np.median(peaks))))
 
 
 def inputs(group: Group) -> Figure | None:

@@ -39,9 +39,7 @@ PDF_STYLE = ("@page{size:A4;margin:14mm}html body{max-width:none;padding:0;font:
              "p,ul,ol{margin:.5em 0}h1{margin:0 0 .5em}h2,h3{margin:1em 0 .4em}li p{margin:0}"
              "table{font-size:7pt;border-collapse:collapse;margin:.6em 0}"
              "td,th{border-bottom:1px solid #ddd;padding:1px 4px}th{vertical-align:bottom}"
-             "td code{overflow-wrap:anywhere}img{max-width:100%;max-height:19em}"
-             "img[src*=tradeoff],img[src*=differences]{max-height:32em}img[src*=doses]{max-height:24em}"
-             "img[src*=mechanism],img[src*=methods]{max-height:34em}")
+             "td code{overflow-wrap:anywhere}img{max-width:100%}")
 
 
 class NotRun(jinja2.ChainableUndefined):

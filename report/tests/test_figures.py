@@ -13,11 +13,10 @@ from matplotlib.text import Text
 
 import figures
 import inference
-import mechanism
 import stats
 import study
 from stats import STANDARD, scheme_name
-from study import FULL, HALVED, METHODS, SPARSE, UPPER, WHOLE
+from study import FULL, HALVED, METHODS, SPARSE, STUDIES, WHOLE
 
 from .conftest import ROOT
 from .made import (CONFIRMING, EXPLORING, FACTORS, FULL_PARTS, HALF_PARTS, HALVES, INITS, accuracy, at, made,
@@ -55,13 +54,25 @@ def test_nothing_is_drawn_of_nothing_custom_schemes_alone_and_short_runs(name):
 
 
 def test_the_tradeoff_has_the_plain_means_of_fresh_seeds():
-    for axis in figures.tradeoff(of_groups(FULL)).axes:
-        for line, init in itertools.zip_longest(axis.lines[:4], STANDARD):
-            assert line.get_label() == scheme_name(init)
-            for number in (0, 13, 28):
-                assert line.get_xydata()[number].tolist() == [
-                    mean(FULL, init, CONFIRMING, at(number, of))
-                    for of in (lambda level: 100 * stats.density(level), accuracy)]
+    axis, = figures.tradeoff(of_groups(FULL)).axes
+    *lines, dotted = axis.lines
+    for line, init in zip(lines, STANDARD, strict=True):
+        assert line.get_label() == scheme_name(init)
+        for number in (0, 13, 28):
+            assert line.get_xydata()[number].tolist() == [
+                mean(FULL, init, CONFIRMING, at(number, of))
+                for of in (lambda level: 100 * stats.density(level), accuracy)]
+    assert dotted.get_ydata()[0] == pytest.approx(statistics.mean(
+        statistics.mean(plain(FULL, {init: 1}, CONFIRMING, at(0))) for init in STANDARD))
+
+
+@pytest.mark.parametrize("least, columns, ticks", [
+    (0.0021, 3, "100 10 1 0.2"), (0.0021, 1, "100 50 20 10 5 2 1 0.5 0.2"), (0.03, 3, "100 50 20 10 5 3"),
+    (0.036, 1, "100 50 20 10 5 3"), (0.0144, 2, "100 50 20 10 5 2 1.5")])
+def test_the_densities_have_a_tick_near_both_ends(least, columns, ticks):
+    axis = plt.figure().subplots(1, columns, squeeze=False)[0, 0]
+    figures.density_axis(axis, np.array([1, least]), "")
+    assert " ".join(label.get_text() for label in axis.get_xticklabels()) == ticks
 
 
 def test_a_band_is_the_t_interval():
@@ -76,91 +87,126 @@ def test_a_band_is_the_t_interval():
 
 
 def assert_intervals(axis, rows):
-    """The intervals that are drawn, from below, are those of rows of differences, from the last on."""
-    for place, d in enumerate(rows[::-1]):
+    """The intervals that are drawn, from above, are those of rows of differences."""
+    for place, d in enumerate(rows):
         ends, seeds, mean = (line.get_xdata() for line in axis.lines[3 * place:3 * place + 3])
         assert (*mean, *ends) == pytest.approx(inference.estimate(np.array(d))[:3])
         assert seeds == pytest.approx(d)
 
 
-CUSTOMS = ("shape_sign", "shape_t4", "xavier_uniform")
-
-
-@pytest.mark.parametrize("draw, base, inits, contrasts", [
-    (figures.differences, "xavier_normal", STANDARD[1:], {
-        "Kaiming − Xavier": FACTORS["variance_scaling"], "uniform − normal": FACTORS["distribution"],
-        "interaction": dict(zip(STANDARD, (1, -1, -1, 1)))}),
-    (figures.customs, "kaiming_uniform", CUSTOMS, {
-        init: {init: 1, "kaiming_uniform": -1} for init in CUSTOMS})])
-def test_differences_are_drawn_within_seeds(draw, base, inits, contrasts):
-    found, fashion = of_groups(FULL, HALVED), study.STUDIES["fashion"].group
-    one = {fashion: {init: its[5:6] for init, its in random_groups()[fashion].items()}}    # a study of a seed
-    assert not draw({HALVED: found[HALVED], **one})
-    above, below = draw({**found, **one}).axes
-    for container, init in zip(above.containers, inits, strict=True):
+def assert_differences(axis, group, inits, base):
+    for container, init in zip(axis.containers, inits, strict=True):
         assert container.get_label() == scheme_name(init)
-        assert container.lines[0].get_ydata()[20] == mean(FULL, init, CONFIRMING, at(20), base)
+        assert container.lines[0].get_ydata()[8] == mean(group, init, CONFIRMING, at(8), base)
+
+
+CONV2, FASHION = (STUDIES[name].group for name in ("conv2", "fashion"))
+ONE_SEED = {FASHION: {init: its[5:6] for init, its in random_groups()[FASHION].items()}}
+
+
+def test_differences_are_drawn_within_seeds():
+    contrasts = {"Kaiming − Xavier": FACTORS["variance_scaling"], "uniform − normal": FACTORS["distribution"],
+                 "interaction": dict(zip(STANDARD, (1, -1, -1, 1)))}
+    assert not figures.differences(ONE_SEED)
+    above, below = figures.differences({**of_groups(FULL), **ONE_SEED}).axes
+    assert_differences(above, FULL, STANDARD[1:], "xavier_normal")
     assert_intervals(below, [plain(FULL, weights, CONFIRMING, over(*part))
                              for part in FULL_PARTS.values() for weights in contrasts.values()])
-    assert [label.get_text().replace("\n", " ") for label in below.get_yticklabels()][::-1] == [
-        f"{scheme_name(what)}, {bounds}" for bounds in ("100 to 1.2%", "1.2 to 0.21%") for what in contrasts]
+    assert [label.get_text() for label in below.get_yticklabels()] == [*contrasts] * 2
+    assert [text.get_text() for text in below.texts] == ["100 to 1.2%", "1.2 to 0.21%"]
 
 
-def test_means_and_differences_by_method_are_the_plain_ones_of_the_exploring_seeds():
-    found, area = random_groups(), over(*HALF_PARTS[WHOLE])
-    inits = [*STANDARD, *study.candidates(found)[0]]
-    heat, names = figures.heat(found).axes[0], [name for name in METHODS if name != "filters"]
-    assert [label.get_text() for label in heat.get_yticklabels()] == names     # filters end at other levels
-    assert len(inits) == 6 == len(heat.get_xticklabels())
-    means = {name: {init: statistics.mean(plain(METHODS[name], {init: 1}, EXPLORING, area)) for init in inits}
-             for name in names}
-    assert [cell.get_text() for cell in heat.texts] == [
-        f"{own[init]:.2f}\n{own[init] - statistics.mean(own[each] for each in STANDARD):+.2f}"
-        for own in means.values() for init in inits]
-    for axis, name in zip(figures.methods(found).axes, METHODS, strict=True):
+def test_custom_schemes_are_compared_with_the_best_standard_one():
+    inits = ("shape_sign", "shape_t4", "xavier_uniform")
+    assert not figures.customs(of_groups(FULL, HALVED))     # without Conv-2
+    left, *right = figures.customs({**of_groups(FULL, HALVED, CONV2), **ONE_SEED}).axes
+    assert_differences(left, CONV2, inits, "kaiming_uniform")
+    for axis, group, parts in zip(right, (FULL, CONV2), (FULL_PARTS.values(), [(0, 8)]), strict=True):
+        assert_intervals(axis, [plain(group, {init: 1, "kaiming_uniform": -1}, CONFIRMING, over(*part))
+                                for part in parts for init in inits])
+        assert [label.get_text() for label in axis.get_yticklabels()] == [*map(scheme_name, inits)] * len(parts)
+
+
+def test_methods_have_the_plain_means_of_the_exploring_seeds():
+    found = random_groups()
+    names = ("magnitude, layer by layer", *study.AT_INITIALIZATION)
+    for axis, name in zip(figures.methods(found).axes, names, strict=True):
         assert axis.get_title() == f"{name}, n = " + ("5" if METHODS[name] == HALVED else "5/4/5/5")
-        for line, init in zip(axis.lines, inits, strict=True):
+        for line, init in zip(axis.lines, [*STANDARD, *study.candidates(found)[0]], strict=True):
             assert line.get_ydata()[3] == mean(METHODS[name], init, EXPLORING, at(3))
-    gain, kurtosis, _, sparse = figures.doses(found).axes
-    for axis, inits, part in ((gain, ("xavier_normal@0.5", "xavier_normal", "xavier_normal@4"), UPPER),
-                              (kurtosis, study.BY_KURTOSIS, UPPER), (sparse, study.BY_KURTOSIS, SPARSE)):
-        for container, group in zip(axis.containers, (HALVED, METHODS["movement"]), strict=True):
-            assert container.lines[0].get_ydata().tolist() == [
-                mean(group, init, EXPLORING, over(*HALF_PARTS[part])) for init in inits]
-    drawn = figures.shapes(found).axes[0].containers
-    for container, name in zip(drawn, ("magnitude, layer by layer", "movement", *study.AT_INITIALIZATION)):
+
+
+def test_the_gain_is_drawn_by_magnitude_and_by_movement():
+    axis, = figures.doses(random_groups()).axes
+    for container, name in zip(axis.containers, ("magnitude, layer by layer", "movement"), strict=True):
+        assert container.get_label() == f"{name}, n = 5"
         assert container.lines[0].get_ydata().tolist() == [
-            mean(METHODS[name], init, EXPLORING, area, "xavier_normal") for init in study.BY_KURTOSIS]
+            mean(METHODS[name], init, EXPLORING, over(*HALF_PARTS[SPARSE]))
+            for init in ("xavier_normal@0.5", "xavier_normal", "xavier_normal@4")]
 
 
-def test_doses_are_means_over_the_schemes_of_a_dose_by_seed():
-    values = {"a": {0: 1.0, 1: 2.0, 2: 9.0}, "b": {0: 3.0, 1: 6.0}, "c": {1: 7.0}, "none": {}}
-    found = figures.dosed(values, {"c": 4, "a": 0.5, "b": 0.5, "none": 1, "absent": 2, "d": 0.5})
-    assert {dose: seeds.tolist() for dose, seeds in found.items()} == {0.5: [2.0, 4.0], 4: [7.0]}
+def test_distributions_have_the_plain_means_of_exploring_and_of_tested_seeds():
+    left, right = figures.shapes(random_groups()).axes
+
+    def drawn(container, name, inits, seeds):
+        assert container.lines[0].get_ydata().tolist() == [
+            mean(METHODS[name], init, seeds, over(*HALF_PARTS[WHOLE]), "xavier_normal") for init in inits]
+    for container, name in zip(left.containers, ("magnitude, layer by layer", "movement"), strict=True):
+        drawn(container, name, study.BY_KURTOSIS, EXPLORING)
+    *pairs, explored, tested = right.containers
+    for place, name in enumerate(study.AT_INITIALIZATION):
+        drawn(pairs[2 * place], name, study.BY_KURTOSIS, EXPLORING)
+        drawn(pairs[2 * place + 1], name, ("xavier_uniform", "shape_t4"), CONFIRMING)
+    assert explored.get_label() == "n = 4, exploratory"     # one seed lacks Xavier uniform
+    assert tested.get_label() == "n = 6, tested"
 
 
 def test_the_influence_has_the_plain_means_of_measure_and_accuracy():
     found = of_groups(HALVED)
-    for axis, part in zip(figures.accuracy_by_ratio(found).axes, (UPPER, SPARSE), strict=True):
-        for init, drawn in zip((*STANDARD, *study.candidates(found)[0]), axis.containers):
-            assert drawn.get_label() == scheme_name(init)
-            assert drawn.lines[0].get_xdata().tolist() == [mean(HALVED, init, range(4), at(
-                4, lambda level: level["diagnostics"]["layers"]["fc1"]["rho"]))]
-            assert drawn.lines[0].get_ydata().tolist() == [
-                mean(HALVED, init, EXPLORING, over(*HALF_PARTS[part]), "xavier_normal")]
+    axis, = figures.influence(found).axes
+    for init, drawn in zip((*STANDARD, *study.candidates(found)[0]), axis.containers):
+        assert drawn.get_label() == scheme_name(init)
+        assert drawn.lines[0].get_xdata().tolist() == [mean(HALVED, init, range(4), at(
+            4, lambda level: level["diagnostics"]["layers"]["fc1"]["rho"]))]
+        assert drawn.lines[0].get_ydata().tolist() == [
+            mean(HALVED, init, EXPLORING, over(*HALF_PARTS[SPARSE]), "xavier_normal")]
     runs = [made(init, seed, 90.0, **HALVES) for init in INITS for seed in EXPLORING]
-    assert not figures.accuracy_by_ratio(stats.groups(runs))    # without diagnostics
+    assert not figures.influence(stats.groups(runs))    # without diagnostics
 
 
-def test_rare_inputs_have_the_plain_shares_and_the_contrasts_of_their_table(nine_pixels):
+def test_a_value_below_the_axis_stands_at_its_edge():
+    runs = [made(init, seed, 90 - 11.24 * (init == "xavier_normal@4"), **HALVES)
+            for init in INITS for seed in EXPLORING]
+    for level, run in ((level, run) for run in runs for level in run["levels"]):
+        level["diagnostics"] = {"layers": {"fc1": {"rho": 1 + INITS.index(run["config"]["init"])}}}
+    axis, = figures.influence(stats.groups(runs)).axes
+    marks = [line.get_xydata().tolist() for line in axis.lines if line.get_marker() == figures.CARETDOWN]
+    assert marks == [[[1 + INITS.index("xavier_normal@4"), -3]]] and axis.get_ylim()[0] == -3
+    assert [text.get_text() for text in axis.texts] == ["−11.2"]
+
+
+def test_rare_inputs_have_the_plain_shares(nine_pixels):
     def share(level):
         return 100 * sum(level["inputs"][place] for place in (0, 1, 6, 7)) / sum(level["inputs"])
-    left, right = figures.rare_inputs(of_groups(FULL)).axes
-    for line, init in zip(left.lines, STANDARD, strict=True):
+    axis, = figures.rare_inputs(of_groups(FULL)).axes
+    for line, init in zip(axis.lines, STANDARD, strict=True):
         assert line.get_ydata()[[0, 28]].tolist() == [
             mean(FULL, init, CONFIRMING, at(number, share)) for number in (0, 28)]
-    records = mechanism.without_rare_inputs(of_groups(FULL))
-    assert_intervals(right, [row["differences"] for row in records])
+    assert axis.get_ylim()[0] == 0
+
+
+def test_inputs_have_the_plain_means_at_the_density_nearest_2_percent():
+    found = stats.groups([made(init, seed, 90.0) for init in STANDARD for seed in CONFIRMING])
+    noise = np.random.default_rng(0)
+    for run in itertools.chain(*found[FULL].values()):
+        run["levels"][18]["inputs"] = noise.integers(9, size=784).tolist()     # 1.9%
+        run["levels"][0]["inputs"] = [0] * 784
+    left, right, _ = figures.inputs(found).axes
+    for axis, init in ((left, "xavier_normal"), (right, "xavier_uniform")):
+        assert axis.get_title().startswith(f"{scheme_name(init)}, 1.9%")
+        assert axis.images[0].get_array().ravel().tolist() == pytest.approx([
+            statistics.mean(own) for own in zip(*(run["levels"][18]["inputs"] for run in found[FULL][init]))])
+    assert left.images[0].get_clim() == right.images[0].get_clim()
 
 
 def test_the_earlier_study_is_drawn_from_its_test_accuracies():
@@ -169,12 +215,12 @@ def test_the_earlier_study_is_drawn_from_its_test_accuracies():
     for line, init in zip(left.lines, STANDARD, strict=True):
         row = there[f"lenet {init.replace('_', '-')}"]
         assert line.get_ydata().tolist() == row["mean"] and line.get_label() == scheme_name(init)
-        assert left.get_title().startswith(f"earlier, n = {row['n']}")
+        assert left.get_title() == f"earlier study, n = {row['n']}"
     assert len(right.lines) == 4
 
 
 def test_the_examples_are_images_of_their_class(tmp_path, capsys):
-    """Of each data set the first eight of a class: an image of class k has 10 k + its number among them."""
+    """Of each data set the first six of a class: an image of class k has 10 k + its number among them."""
     for name, shape in (("mnist", (4, 4)), ("fashion_mnist", (4, 4)), ("cifar10", (6, 6, 3))):
         assert figures.examples({}, tmp_path) is None
         assert "cannot be read" in capsys.readouterr().err
@@ -184,7 +230,7 @@ def test_the_examples_are_images_of_their_class(tmp_path, capsys):
         np.savez(tmp_path / f"{name}.npz", x_train=images, y_train=labels)
     for axis, side in zip(figures.examples({}, tmp_path).axes, (4, 4, 6), strict=True):
         sheet = axis.images[0].get_array()
-        tiles = np.add.outer(10 * np.arange(10), np.arange(8)).repeat(side, 0).repeat(side, 1)
+        tiles = np.add.outer(10 * np.arange(10), np.arange(6)).repeat(side, 0).repeat(side, 1)
         assert sheet.shape[:2] == tiles.shape and (sheet.T == tiles.T).all()
 
 
