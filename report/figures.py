@@ -25,8 +25,8 @@ from inits import RARE  # noqa: E402
 from mechanism import active_images, influence_of, many_schemes, share_on  # noqa: E402
 from plot import keyed_above, panels, scheme_styles  # noqa: E402
 from stats import STANDARD, early_test_acc, matrix, scheme_name  # noqa: E402
-from study import (AT_INITIALIZATION, BY_KURTOSIS, CONTRASTS, CONTROL_GROUPS, FULL, HALVED,  # noqa: E402
-                   METHODS, SPARSE, STUDIES, Study, by_scheme, candidates, confirming, exploring,
+from study import (AT_INITIALIZATION, BY_KURTOSIS, CONTRASTS, CONTROL_GROUPS, FULL, METHODS,  # noqa: E402
+                   SPARSE, STUDIES, Study, by_scheme, candidates, confirming, exploring,
                    seed_counts, studies, under)
 
 from matplotlib import pyplot as plt  # noqa: E402  after plot, which sees to it that this import succeeds
@@ -42,7 +42,7 @@ KURTOSIS = {"shape_sign": 1, "shape_arcsine": 1.5, "shape_uniform": 1.8, "xavier
 TESTED = ("xavier_uniform", "shape_t4")     # under pruning at initialization, on the confirming seeds
 COLORS = {"magnitude, layer by layer": "#0072B2", "movement": "#CC79A7", "SNIP, global": "#D55E00",
           "SynFlow, global": "#009E73"}
-FLOOR = -3                      # points: what is lower is drawn at the edge
+FLOOR = -4.5                      # points: what is lower is drawn at the edge
 
 
 def sheet(count: int, columns: int, height: float, **how) -> tuple[Figure, list]:
@@ -294,10 +294,10 @@ def influence(groups: dict) -> Figure | None:
     rows = [row for row in rows if row[1].get("xavier_normal")]
     if not rows:
         return None
-    figure, axes = sheet(len(rows), 3, 4.6, sharey=True)
+    figure, axes = sheet(len(rows), 3, 5, sharey=True)
     named = (*STANDARD, *candidates(groups)[0])
     tops = [draw_by_ratio(axis, named, *row) for axis, row in zip(axes, rows)]
-    axes[0].set(ylabel="mean accuracy minus\nXavier normal's (points)", ylim=(FLOOR, max(*tops, -FLOOR)))
+    axes[0].set(ylabel="mean accuracy minus\nXavier normal's (points)", ylim=(FLOOR, max(tops)))
     return keyed_above(figure, *axes)
 
 
@@ -340,8 +340,7 @@ def draw_clipped(axis, means: dict[float, float], color: str, middle: float) -> 
         if value < FLOOR:
             axis.plot(x, FLOOR, marker=CARETDOWN, color=color, ms=7, clip_on=False)
             axis.annotate(f"−{-value:.1f}", (x, FLOOR), (6 if x < middle else -6, 5), color=color,
-                          textcoords="offset points", ha="left" if x < middle else "right",
-                          bbox={"fc": "white", "ec": "none", "pad": 0.5})
+                          textcoords="offset points", ha="left" if x < middle else "right")
 
 
 SURVIVAL = {  # title: what a level's diagnostics have it under, label of its axis

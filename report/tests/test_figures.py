@@ -181,7 +181,8 @@ def test_a_value_below_the_axis_stands_at_its_edge():
         level["diagnostics"] = {"layers": {"fc1": {"rho": 1 + INITS.index(run["config"]["init"])}}}
     axis, = figures.influence(stats.groups(runs)).axes
     marks = [line.get_xydata().tolist() for line in axis.lines if line.get_marker() == figures.CARETDOWN]
-    assert marks == [[[1 + INITS.index("xavier_normal@4"), -3]]] and axis.get_ylim()[0] == -3
+    assert marks == [[[1 + INITS.index("xavier_normal@4"), figures.FLOOR]]]
+    assert axis.get_ylim()[0] == figures.FLOOR
     assert [text.get_text() for text in axis.texts] == ["−11.2"]
 
 
