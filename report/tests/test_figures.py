@@ -124,7 +124,8 @@ def test_custom_schemes_are_compared_with_the_best_standard_one():
     for axis, group, parts in zip(right, (FULL, CONV2), (FULL_PARTS.values(), [(0, 8)]), strict=True):
         assert_intervals(axis, [plain(group, {init: 1, "kaiming_uniform": -1}, CONFIRMING, over(*part))
                                 for part in parts for init in inits])
-        assert [label.get_text() for label in axis.get_yticklabels()] == [*map(scheme_name, inits)] * len(parts)
+        labels = [label.get_text() for label in axis.get_yticklabels()]
+        assert labels == [*map(scheme_name, inits)] * len(parts)
 
 
 def test_methods_have_the_plain_means_of_the_exploring_seeds():
