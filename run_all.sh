@@ -8,7 +8,7 @@
 #
 # GRID: quick, a tour in minutes; core (the default), the question itself in an evening; gpu, conv nets for
 # a machine with one; study, all of these parts of report/PROTOCOL.md: fc, conv, controls, screen, rates,
-# confirm, lit, carry, before, why, fashion, half, conv-confirm, conv6.
+# confirm, lit, carry, before, why, rounds, fashion, half, conv-confirm, conv6.
 # controls and why read runs of screen and carry.
 set -euo pipefail
 if [ "${BASH_VERSINFO[0]}" -lt 5 ] || ! command -v flock > /dev/null; then
@@ -30,7 +30,6 @@ CUSTOM="shape_sign shape_arcsine shape_uniform shape_trunc2 shape_normal shape_l
         asymmetric_25 asymmetric_50 xavier_normal_lit xavier_uniform_lit xavier_normal@0.1 xavier_normal@0.25
         xavier_normal@0.5 xavier_normal@2 xavier_normal@4"
 CANDIDATES="shape_sign truncated_glorot"   # the best of CUSTOM in the screen, by validation
-BEST_STANDARD=kaiming_uniform              # the best of SCHEMES, likewise
 HEAVY=shape_t4                             # of the heavy-tailed ones the best at initialization, likewise
 EXPLORE="0 1 2 3 4"            # seeds to look at and choose by
 CONFIRM=$(seq -s ' ' 10 29)    # seeds that the schemes are compared on
@@ -65,10 +64,16 @@ groups() {  # schemes | seeds | command
                echo "xavier_normal|$EXPLORE|$fc --levels 15 --one-shot"
                for control in reinit shuffle random_mask; do
                    echo "xavier_normal|$EXPLORE|$fc --levels 15 --control $control"
+               done
+               for pruner in snip synflow; do for control in reinit shuffle; do
+                   echo "xavier_normal|$EXPLORE|$halves --pruner $pruner --scope global --control $control"
+               done; done ;;
+        rounds) for scope in layer global; do
+                   echo "xavier_normal|$FRESH|$halves --scope $scope"
                done ;;
         screen) echo "xavier_normal|$EXPLORE|$fc --levels 15"
                 echo $SCHEMES $CUSTOM"|$EXPLORE|$halves" ;;
-        rates) for lr in 4e-4 3.6e-3; do echo "$BEST_STANDARD $CANDIDATES|$EXPLORE|$halves --lr $lr"; done ;;
+        rates) for lr in 4e-4 3.6e-3; do echo "$SCHEMES $CANDIDATES|$EXPLORE|$halves --lr $lr"; done ;;
         confirm) echo "$CANDIDATES|$CONFIRM|$fc --levels 28" ;;
         lit)   for scheme in xavier_normal kaiming_normal; do
                    echo "$scheme ${scheme}_lit|$LATER|$fc --levels 28"
@@ -100,12 +105,12 @@ groups() {  # schemes | seeds | command
                    echo "xavier_normal|$EXPLORE|$halves --masks-from $(halved xavier_uniform $how)"
                done ;;
         fashion) echo "$SCHEMES $CANDIDATES|$FRESH|$halves --data fashion_mnist" ;;
-        study) for grid in fc screen controls rates confirm lit carry before why fashion conv half \
+        study) for grid in fc screen rates confirm lit carry controls before why rounds fashion conv half \
                            conv-confirm conv6; do
                    groups $grid
                done ;;
         *)     echo "run_all.sh: no grid $1; there are quick, core, fc, conv, gpu, controls, screen, rates," \
-                    "confirm, lit, carry, before, why, fashion, half, conv-confirm, conv6, study" >&2
+                    "confirm, lit, carry, before, why, rounds, fashion, half, conv-confirm, conv6, study" >&2
                return 2 ;;
     esac
 }

@@ -6,14 +6,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import data as datasets  # noqa: E402
 import formatting  # noqa: E402
 import inits  # noqa: E402
 import models  # noqa: E402
-import train  # noqa: E402
+from stats import density  # noqa: E402
+from study import studies  # noqa: E402
 
 TABLES: dict[str, formatting.Table] = {}
 table = partial(formatting.table, TABLES)
+KINDS = {"conv": "convolutional", "fc": "hidden", "out": "output"}      # of layers, as people call them
 
 
 @table("network layers weights data rate pruned", rate="learning rate", pruned="pruned a round")
@@ -37,17 +38,23 @@ def schemes(groups: dict) -> list[dict]:
             for name, row in inits.INITS.items()]
 
 
-@table("what value")
-def hyperparameters(groups: dict) -> list[dict]:
-    """Hyperparameters of the study preset."""
-    preset = train.PRESETS["study"]
-    return [{"what": what, "value": value} for what, value in {
-        "optimizer": "Adam (0.9, 0.999), fresh at every level; no weight decay",
-        "batch": f"{models.BATCH} images", "epochs a level": str(preset["epochs"]),
-        "evaluations": f"{preset['looks']} an epoch, on validation and test images",
-        "pixels": "mean 0, standard deviation 1 over the training images, a channel each",
-        "validation": f"{datasets.VALIDATION:,} training images, the same for all",
-        "pruned": "weights; never biases", "reset to": "the scheme's own initial values"}.items()]
+@table("study weights rate batch epochs pruned rounds last n", weights="weights", rate="learning rate",
+       epochs="epochs a level", pruned="removed a round", last="% remaining at the end", n="seeds")
+def settings(groups: dict) -> list[dict]:
+    """Settings by network and data set. Every level is trained from the initial values by Adam (0.9, 0.999)
+    without weight decay, its state made anew; biases are not pruned. Pixels have mean 0 and standard
+    deviation 1 over the training images."""
+    records = []
+    for name, study, schemes in studies(groups):
+        runs = max(schemes.values(), key=len)
+        config, levels = runs[0]["config"], runs[0]["levels"]
+        kinds = dict.fromkeys(layer.rstrip("123456") for layer in levels[0]["size"])
+        removed = ", ".join(f"{KINDS[kind]} {100 * config[f'rate_{kind}']:g}%" for kind in kinds)
+        records.append({"study": name, "weights": f"{sum(levels[0]['size'].values()):,}",
+                        "rate": f"{config['lr']:g}", "batch": config["batch"], "epochs": config["epochs"],
+                        "pruned": removed, "rounds": len(levels) - 1,
+                        "last": f"{100 * density(levels[-1]):.2g}", "n": len(study.seeds)})
+    return records
 
 
 @table("group schemes n rounds commit", n="runs")

@@ -93,7 +93,7 @@ def two_lines(title: str, n: int | str) -> str:
 
 def tradeoff(groups: dict) -> Figure | None:
     """Accuracy against density, a panel a network, and the mean of the unpruned networks."""
-    found = list(studies(groups))
+    found = shown_studies(groups)
     if not found:
         return None
     figure, axes = sheet(len(found), 3, 0.8 + 2.9 * math.ceil(len(found) / 3))
@@ -110,9 +110,15 @@ def tradeoff(groups: dict) -> Figure | None:
     return keyed_above(figure, axes[0])
 
 
+def shown_studies(groups: dict) -> list[tuple]:
+    """The rows of `studies`; of Conv-2's two the first, three seeds, only while the second is not there."""
+    found = {row[0]: row for row in studies(groups)}
+    return [row for name, row in found.items() if name != "conv2-first" or "conv2" not in found]
+
+
 def studies_with(groups: dict, inits: list[str]) -> list[tuple]:
-    """The rows of `studies` that have two seeds or more of all these schemes."""
-    return [row for row in studies(groups) if min(len(row[2].get(init, [])) for init in inits) > 1]
+    """The rows of `shown_studies` that have two seeds or more of all these schemes."""
+    return [row for row in shown_studies(groups) if min(len(row[2].get(init, [])) for init in inits) > 1]
 
 
 def differences(groups: dict) -> Figure | None:
@@ -144,9 +150,10 @@ def customs(groups: dict) -> Figure | None:
     every density, and in every study over its ranges."""
     chosen, base = candidates(groups)
     inits = [init for init in (*chosen, "xavier_uniform") if init != base]
-    found = studies_with(groups, [base, *inits]) if chosen else []
+    found = studies_with(groups, [base, chosen[0], "xavier_uniform"]) if chosen else []
     names = [name for name, *_ in found]
-    if "conv2" not in names:
+    conv = next((name for name in names if name.startswith("conv2")), None)
+    if not conv:
         return None
     heights = [len(study.ranges) * (len(inits) + 1) + 2.5 for _, study, _ in found]
     figure, axes = plt.subplot_mosaic([["by density", name] for name in names], height_ratios=heights,
@@ -156,8 +163,8 @@ def customs(groups: dict) -> Figure | None:
         n = draw_contrasts(axes[name], study, schemes, contrasts)
         axes[name].set_title(f"{study.title}, n = {n}")
         axes[name].set_xlabel(f"mean accuracy minus\n{scheme_name(base)}'s (points)" * (name == names[-1]))
-        if name == "conv2":
-            draw_differences(axes["by density"], study, schemes, base, inits)
+        if name == conv:
+            draw_differences(axes["by density"], study, schemes, base, filter(schemes.get, inits))
             axes["by density"].set_title(f"{study.title}, n = {n}")
     return keyed_above(figure, axes["by density"])
 
@@ -167,6 +174,7 @@ def draw_differences(axis, study: Study, schemes: dict, base: str, inits: list[s
     def of(init):
         density, values = matrix(schemes[init], early_test_acc)
         return density, dict(zip((run["config"]["seed"] for run in schemes[init]), 100 * values))
+    inits = list(inits)
     (density, its), styles = of(base), scheme_styles(inits)
     for shift, init in enumerate(inits, -1):
         own, values = of(init)
@@ -288,9 +296,10 @@ def minus_normal(means: dict, inits: Iterable[str]) -> dict[str, np.ndarray]:
 
 def influence(groups: dict) -> Figure | None:
     """Schemes by their initial-to-update RMS ratio: their mean accuracy minus Xavier normal's."""
+    shown = {"screen", *(name for name, *_ in shown_studies(groups))} - {"mnist"}     # the screen is MNIST's
     rows = [(LABELS["study"][name], influence_of(schemes, "rho"), ranges[-1], by_scheme(schemes, ranges[-1]))
             for name, schemes, ranges in many_schemes(groups)
-            if name in ("screen", "fashion", "conv2") and len(schemes) > len(STANDARD)]
+            if name in shown and len(schemes) > len(STANDARD)]
     rows = [row for row in rows if row[1].get("xavier_normal")]
     if not rows:
         return None

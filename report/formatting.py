@@ -56,6 +56,12 @@ class Accuracies(NamedTuple):
     end: float
 
 
+class Tested(NamedTuple):
+    """A difference and its p by Holm's correction, in one cell."""
+    difference: Estimate
+    holm: float
+
+
 def span(bounds: tuple[float, float]) -> str:
     """A range of densities as a person reads it: 100 to 1.2%."""
     return f"{100 * bounds[0]:g} to {100 * bounds[1]:.2g}%"
@@ -92,15 +98,16 @@ BY_KIND = {
     Spread: spread_text, Estimate: estimate_text, list: seed_counts_text, tuple: span,
     Ratio: lambda found: f"{found.mean:.3f} [{found.low:.3f}, {found.high:.3f}]",
     Correlation: lambda found: f"{found.mean:+.2f} ({found.least:+.2f} to {found.largest:+.2f})",
+    Tested: lambda found: f"{estimate_text(found.difference)}, Holm p {p_text(found.holm)}",
     Accuracies: lambda found: f"{spread_text(found.early)}; {found.end:.2f}"}
 BY_KEY = {  # of a value and its record
-    **dict.fromkeys(("scheme", "against"), lambda init, _: scheme_name(init)),
+    **dict.fromkeys(("scheme", "against", "highest"), lambda init, _: scheme_name(init)),
     "p": lambda p, _: p_text(p), "holm": lambda p, _: p_text(p), "equivalence_p": lambda p, _: p_text(p),
     "margin": lambda margin, _: f"{margin:g}",
     "equivalence": lambda p, record: f"{p_text(p)} (+-{record['margin']:g})",
     "contrast": lambda name, _: contrast_label(name),
     "quotient": lambda name, _: contrast_label(name).replace(" − ", " / "),
-    "density": lambda density, _: f"{100 * density:g}",
+    "density": lambda density, _: density if isinstance(density, str) else f"{100 * density:g}",
     "own": lambda percent, _: f"{percent:.2f}" if percent < math.inf else "none",
     "common": lambda percent, _: f"{percent:.2f}" if percent < math.inf else "none",
     "collapsed": lambda count, record: f"{count} (below {record['line']}%)",

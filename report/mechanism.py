@@ -14,19 +14,20 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import formatting  # noqa: E402
-from formatting import FOUR, NAMED, Accuracies, Table  # noqa: E402
+from formatting import CONTRAST_LABELS, FOUR, NAMED, Accuracies, Table, span  # noqa: E402
 from inference import (Values, correlation, equivalence, estimate, level_near, mean_between,  # noqa: E402
                        paired, range_means, rank_correlations, sign_flip, spread)
 from inits import RARE  # noqa: E402
 from stats import STANDARD, density, diagnostic, early_test_acc, final_test_acc  # noqa: E402
 from study import (AT_INITIALIZATION, BY_KURTOSIS, CONTRASTS, CONTROL_GROUPS, FACTORS, FULL,  # noqa: E402
-                   HALF, HALVED, HERE, METHODS, SCREEN, SPARSE, STUDIES, SWAPS, UPPER, VARIANTS, ZEROING,
-                   Study, at_density, by_scheme, candidates, exploring, factors, four_spreads, later,
-                   minus, studies)
+                   HALF, HALVED, HERE, METHODS, PARTS, ROUNDS, SCREEN, SPARSE, STUDIES, SWAPS, UPPER,
+                   VARIANTS, ZEROING, Study, at_density, by_scheme, candidates, exploring, factors,
+                   four_spreads, later, minus, studies, with_seeds)
 
 PIXELS = HERE / "pixels.json"           # in how many training images a pixel is active
 INFLUENCE = ("eps", "auroc", "rho")     # of the initial magnitude on survival: diagnostics of a layer
 INFLUENCE_AT = 0.066                    # the level near it: 7.0, 6.9 or 6.3%
+ROUNDS_BETWEEN = (0.0119, 0.00215)      # densities that runs of any rounds have, rounded inwards
 
 TABLES: dict[str, Table] = {}
 table = partial(formatting.table, TABLES)
@@ -170,6 +171,48 @@ def control_gaps(groups: dict) -> list[dict]:
     return records
 
 
+@table("method control upper sparse n", "method control", method="masks by", control="in place of the ticket",
+       upper=f"{span(PARTS[0])}, points [95%]", sparse=f"{span(SPARSE)}, points [95%]")
+def controls_at_initialization(groups: dict) -> list[dict]:
+    """Masks made at initialization, Xavier normal: networks with a new draw of the weights, or with the mask
+    shuffled within each layer, minus the network that the mask was made for. Mean test accuracy over log
+    density, paired by seed. Exploratory."""
+    records = []
+    for name, control in itertools.product(AT_INITIALIZATION, ("reinit", "shuffle")):
+        pair, found = {METHODS[name]: -1, METHODS[name].replace(HALF, f"-{control}{HALF}"): 1}, {}
+        for bounds in PARTS:
+            values = {group: range_means(exploring(groups, group).get("xavier_normal", []), bounds)
+                      for group in pair}
+            found[bounds] = paired(values, pair)
+        if min(map(len, found.values())) > 1:
+            upper, sparse = map(estimate, found.values())
+            records.append({"method": name, "control": control, "upper": upper, "sparse": sparse,
+                            "n": sparse.n})
+    return records
+
+
+@table("what difference last n", "what", what="the first − the second",
+       difference=f"mean accuracy {span(ROUNDS_BETWEEN)}", last="accuracy at 0.21%")
+def rounds(groups: dict) -> list[dict]:
+    """How much the pruning procedure matters beside the scheme: Xavier normal pruned by 20 or 50% a round,
+    layer by layer or globally, and the contrasts of the four schemes at 20% a round, on the same ten seeds.
+    Points of test accuracy on MNIST, paired by seed, with 95% t intervals. Mean accuracy is between the same
+    two densities for all. Exploratory."""
+    means, last = {}, {}
+    for name, group in ROUNDS.items():
+        for init, runs in with_seeds(groups, group, range(10, 20)).items():
+            means[name, init] = means_between(runs, ROUNDS_BETWEEN)
+            last[name, init] = at_density(runs, SPARSE[1])
+    slow, fast, overall = ((name, "xavier_normal") for name in ROUNDS)
+    cases = {"20% − 50% a round": {slow: 1, fast: -1},
+             "global − layer by layer, 50% a round": {overall: 1, fast: -1},
+             **{f"{CONTRAST_LABELS[contrast]}, 20% a round": {
+                 (slow[0], init): weight for init, weight in weights.items()}
+                for contrast, weights in FACTORS.items()}}
+    return [{"what": what, "difference": estimate(d), "last": estimate(paired(last, weights)), "n": len(d)}
+            for what, weights in cases.items() for d in [paired(means, weights)] if len(d) > 1]
+
+
 SURVIVAL = {"eps": (("layers", "fc1", "eps"), 1), "auroc": (("layers", "fc1", "auroc"), 1),
             "rho": (("layers", "fc1", "rho"), 1), "constant_inputs": (("dark_share",), 100)}
 
@@ -264,6 +307,14 @@ def means_over(runs: list[dict], bounds: tuple[float, float], share: Callable) -
             means[run["config"]["seed"]] = mean_between(
                 list(map(share, levels)), [100 * early_test_acc(level) for level in levels],
                 tuple(densities[end] for end in ends))
+    return {seed: value for seed, value in means.items() if np.isfinite(value)}
+
+
+def means_between(runs: list[dict], bounds: tuple[float, float]) -> dict[int, float]:
+    """{seed: mean of test accuracy over log density between two densities themselves}, as `mean_between`."""
+    means = {run["config"]["seed"]: mean_between(
+        [density(level) for level in run["levels"]], [100 * early_test_acc(level) for level in run["levels"]],
+        bounds) for run in runs}
     return {seed: value for seed, value in means.items() if np.isfinite(value)}
 
 

@@ -17,12 +17,15 @@ from stats import STANDARD, early_test_acc, early_val_acc, matrix  # noqa: E402
 
 class Study(NamedTuple):
     """A network with its data: `bounds` are the densities between which accuracy is averaged, `margin` the
-    points below which two schemes are equivalent; below `collapsed` % a run counts as collapsed."""
+    points below which two schemes are equivalent; below `collapsed` % a run counts as collapsed. Nothing is
+    shown of it before the schemes `whole` have all of its seeds."""
     title: str
     group: str
+    seeds: range
     bounds: tuple[float, ...]
     margin: float
     collapsed: float
+    whole: tuple[str, ...] = ()
 
     @property
     def ranges(self) -> list[tuple[float, float]]:
@@ -31,17 +34,23 @@ class Study(NamedTuple):
 
 FULL, HALF = "mnist-fc-magnitude", "-ratefc0.5-rateout0.28"     # all rounds; half of the weights a round
 HALVED = FULL + HALF
-STUDIES = {
-    "mnist": Study("LeNet-300-100, MNIST", FULL, (1, 0.012, 0.0021), 0.1, 90),
-    "fashion": Study("LeNet-300-100, Fashion-MNIST", "fashion_mnist-fc-magnitude" + HALF,
-                     (1, 0.016, 0.0021), 0.1, 70),
-    "conv2": Study("Conv-2, CIFAR-10", "cifar10-conv2-magnitude-epochs2-rateconv0.19-ratefc0.36-rateout0.19",
-                   (1, 0.03), 0.5, 25),
-    "conv2-gpu": Study("Conv-2, CIFAR-10, 20 rounds", "cifar10-conv2-magnitude-bf16",
-                       (1, 0.03, 0.0126), 0.5, 25),
-    "conv6-gpu": Study("Conv-6, CIFAR-10, 20 rounds", "cifar10-conv6-magnitude-bf16",
-                       (1, 0.036, 0.0254), 0.5, 25)}
 EXPLORE, CONFIRM, LATER = range(10), range(10, 30), range(30, 50)   # seeds, by what they are for
+DOUBLE = "-rateconv0.19-ratefc0.36-rateout0.19"                 # two of the paper's rounds in one
+STUDIES = {
+    "mnist": Study("LeNet-300-100, MNIST", FULL, CONFIRM, (1, 0.012, 0.0021), 0.1, 90),
+    "fashion": Study("LeNet-300-100, Fashion-MNIST", "fashion_mnist-fc-magnitude" + HALF, range(10, 20),
+                     (1, 0.016, 0.0021), 0.1, 70),
+    "conv2": Study("Conv-2, CIFAR-10", "cifar10-conv2-magnitude-epochs2-bf16" + DOUBLE, range(31, 39),
+                   (1, 0.03, 0.0126), 0.5, 25, (*STANDARD, "shape_sign")),
+    "conv2-first": Study("Conv-2 (float32), CIFAR-10", "cifar10-conv2-magnitude-epochs2" + DOUBLE,
+                         range(10, 13), (1, 0.03), 0.5, 25),
+    "conv6": Study("Conv-6, CIFAR-10",
+                   "cifar10-conv6-magnitude-epochs2-bf16-rateconv0.2775-ratefc0.36-rateout0.19",
+                   range(31, 34), (1, 0.052), 0.5, 25),
+    "conv2-gpu": Study("Conv-2, CIFAR-10, 20 rounds", "cifar10-conv2-magnitude-bf16", range(10, 18),
+                       (1, 0.03, 0.0126), 0.5, 25),
+    "conv6-gpu": Study("Conv-6, CIFAR-10, 20 rounds", "cifar10-conv6-magnitude-bf16", range(10, 18),
+                       (1, 0.036, 0.0254), 0.5, 25)}
 UPPER, SPARSE = (1, 0.016), (0.016, 0.0021)                     # ranges of a halved run
 PARTS = ((0.5, 0.016), SPARSE)                                  # of those of the other methods
 WHOLE = (0.5, 0.0021)                                           # both of them
@@ -64,10 +73,13 @@ FILTERS_END = 0.006                     # the least density of the method `filte
 VARIANTS = {"as it is": HALVED, "signs of w0 alone": f"{FULL}-rewindsigns{HALF}",
             "w0 rescaled to each unit's norm": f"{FULL}-rewindrescaled{HALF}",
             "pruned by movement": f"mnist-fc-movement{HALF}", "pixels in [0, 1]": f"{FULL}-unit{HALF}",
-            "12 epochs a level": f"{FULL}-epochs12{HALF}"}
+            "12 epochs a level": f"{FULL}-epochs12{HALF}",
+            "a third of the learning rate": f"{FULL}-lr0.0004{HALF}",
+            "three times the learning rate": f"{FULL}-lr0.0036{HALF}"}
 RATES = {"a third": f"{FULL}-lr0.0004{HALF}", "the paper's": HALVED, "three times": f"{FULL}-lr0.0036{HALF}"}
 CONTROL_GROUPS = {"ticket": FULL, "reinit": f"{FULL}-reinit", "shuffle": f"{FULL}-shuffle",
                   "random_mask": f"{FULL}-random_mask", "oneshot": f"{FULL}-oneshot"}
+ROUNDS = {"20% a round": FULL, "50% a round": HALVED, "50% a round, global": METHODS["magnitude, global"]}
 FACTORS = {  # contrasts of the four schemes, {scheme: weight}
     "variance_scaling": dict(zip(STANDARD, (-0.5, -0.5, 0.5, 0.5))),
     "distribution": dict(zip(STANDARD, (-0.5, 0.5, -0.5, 0.5)))}
@@ -100,10 +112,11 @@ def later(groups: dict, group: str) -> dict[str, list[dict]]:
 
 
 def studies(groups: dict) -> Iterator[tuple[str, Study, dict[str, list[dict]]]]:
-    """(name, study, its schemes' runs of confirming seeds) of what has been run."""
+    """(name, study, its schemes' runs of its seeds) of what has been run."""
     for name, study in STUDIES.items():
-        schemes = confirming(groups, study.group)
-        if schemes.keys() & set(STANDARD):
+        schemes = with_seeds(groups, study.group, study.seeds)
+        waits = any(len(schemes.get(init, ())) < len(study.seeds) for init in study.whole)
+        if schemes.keys() & set(STANDARD) and not waits:
             yield name, study, schemes
 
 

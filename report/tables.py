@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import formatting  # noqa: E402
 import mechanism  # noqa: E402
 import stats  # noqa: E402
-from formatting import FOUR, NAMED, Table, markdown, span  # noqa: E402
+from formatting import FOUR, NAMED, Table, Tested, markdown, span  # noqa: E402
 from inference import (Values, calibration, equivalence, estimate, family, level_near, max_t,  # noqa: E402
                        paired, range_means, ratio, sign_flip, spread, within_a_point)
 from stats import (STANDARD, at_early_stop, density, early_step, early_test_acc, early_val_acc,  # noqa: E402
@@ -80,7 +80,7 @@ def pairs(groups: dict) -> list[dict]:
             for record in study_tests(name, study, schemes, [bounds], PAIRS)]
 
 
-@table(f"{NAMED} unpruned last change difference p holm n", NAMED, unpruned="dense",
+@table(f"{NAMED} unpruned last change difference p holm n", NAMED, unpruned="unpruned",
        last="at the least density", change="minus unpruned", difference="mean accuracy minus unpruned")
 def retained(groups: dict) -> list[dict]:
     """The contrasts of the unpruned networks, at the least density of each range, the second minus the first,
@@ -101,15 +101,43 @@ def retained(groups: dict) -> list[dict]:
     return records
 
 
-@table(f"study density {FOUR}")
-def accuracies(groups: dict) -> list[dict]:
-    """Test accuracy (%) at the minimum of the validation loss: mean (sd)."""
+@table("study contrast density difference p holm verdict n", "study contrast",
+       difference="accuracy there minus unpruned, points [95%]")
+def change(groups: dict) -> list[dict]:
+    """Conv nets: the contrasts of accuracy at the least density of the first range minus that of the same
+    network unpruned, which is what pruning gives or takes. Exact sign-flip tests, one Holm family a
+    network."""
     records = []
-    for name, _, schemes in studies(groups):
+    for name, study, schemes in studies(groups):
+        last = study.bounds[1]
+        pruned, unpruned = ({init: at_density(runs, wanted) for init, runs in schemes.items()}
+                            for wanted in (last, 1))
+        cases = [({"study": name, "contrast": contrast, "density": last},
+                  paired(minus(pruned, unpruned), weights)) for contrast, weights in FACTORS.items()]
+        if "conv" in name and min(len(d) for _, d in cases) > 1:
+            records += [row | {"verdict": verdict(row)} for row in family(cases, study.margin)]
+    return records
+
+
+@table(f"study density {FOUR} highest apart")
+def best(groups: dict) -> list[dict]:
+    """Test accuracy (%) by scheme at single densities: mean (sd over seeds), the highest mean's scheme,
+    and by how many points it is above the lowest. The last row of a network has the smallest % of weights
+    down to which every level is within 1 point of its own unpruned network, a median over seeds, and the
+    scheme that needs the fewest. Single densities are not tested."""
+    records = []
+    for name, study, schemes in studies(groups):
         for wanted in (1, 0.21, 0.07, 0.03, 0.012, 0.005, 0.0021):
             found = four_spreads({init: at_density(runs, wanted) for init, runs in schemes.items()})
-            if any(found.values()):
-                records.append({"study": name, "density": wanted, **found})
+            if all(found.values()):
+                order = sorted(STANDARD, key=lambda init: -found[init].mean)
+                records.append({"study": name, "density": wanted, **found, "highest": order[0],
+                                "apart": found[order[0]].mean - found[order[-1]].mean})
+        own = least_densities(schemes, study)["own"]
+        if all(map(own.get, STANDARD)):
+            least = {init: median_percent(own[init]) for init in STANDARD}
+            records.append({"study": name, "density": "within 1 point", **least,
+                            "highest": min(least, key=least.get), "apart": None})
     return records
 
 
@@ -129,6 +157,11 @@ def least_densities(schemes: dict, study: Study) -> dict[str, Values]:
             for what in ("own", "common")}
 
 
+def median_percent(least: dict[int, float]) -> float:
+    """The median of smallest densities {seed: density}, in %; NaN counts as none, infinity."""
+    return 100 * float(np.median(np.nan_to_num(list(least.values()), nan=np.inf)))
+
+
 @table("study scheme own common collapsed last n", own="own unpruned", common="common unpruned",
        last="at the last")
 def limits(groups: dict) -> list[dict]:
@@ -138,8 +171,7 @@ def limits(groups: dict) -> list[dict]:
     for name, study, schemes in studies(groups):
         least = least_densities(schemes, study)
         for init in filter(least["own"].get, least["own"]):
-            medians = {what: 100 * float(np.median(np.nan_to_num(list(smallest[init].values()), nan=np.inf)))
-                       for what, smallest in least.items()}
+            medians = {what: median_percent(smallest[init]) for what, smallest in least.items()}
             values = [100 * np.array([early_test_acc(level) for level in run["levels"]])
                       for run in schemes[init] if run["config"]["seed"] in least["own"][init]]
             records.append({"study": name, "scheme": init, **medians, "line": study.collapsed,
@@ -149,7 +181,7 @@ def limits(groups: dict) -> list[dict]:
 
 
 @table("study quotient unpruned difference p whole n", "study quotient unpruned", quotient="contrast",
-       unpruned="dense network", difference="ratio [95%]", whole="runs at 100%")
+       unpruned="unpruned network", difference="ratio [95%]", whole="runs at 100%")
 def needs(groups: dict) -> list[dict]:
     """How many weights are needed to stay within 1 point of the unpruned network, its own or the schemes'
     common one: the ratio of the smallest such densities, a geometric mean over seeds, paired, with its 95%
@@ -240,55 +272,78 @@ def rates(groups: dict) -> list[dict]:
     return records
 
 
-@table("study scheme against range n difference p equivalence", "study scheme range", p="max-T p")
-def confirmed(groups: dict) -> list[dict]:
-    """The candidate schemes against the best standard scheme on fresh seeds: mean test accuracy over log
-    density, max-T sign-flip test, a family a network."""
-    customs, standard = candidates(groups)
+@table("study scheme against range difference p equivalence n", "study scheme against range",
+       scheme="custom scheme", against="standard scheme", p="max-T p")
+def customs(groups: dict) -> list[dict]:
+    """Custom schemes minus standard ones on seeds that no scheme was chosen by: mean test accuracy over log
+    density. The candidate schemes against the best standard scheme of the screen: max-T sign-flip test, a
+    family a network. Random signs against Xavier uniform on Conv-2: a family of one."""
+    chosen, standard = candidates(groups)
     records = []
     for name, study, schemes in studies(groups):
-        found = {(init, bounds): range_means(schemes[init], bounds) for init in (*customs, standard)
-                 if init in schemes for bounds in study.ranges}
-        cases = [(init, bounds,  # of the seeds that all have
-                  paired(found, {**dict.fromkeys(found, 0), (init, bounds): 1, (standard, bounds): -1}))
-                 for init, bounds in found if init != standard and (standard, bounds) in found]
-        cases = [case for case in cases if len(case[2]) > 1]
-        adjusted = max_t(np.array([d for *_, d in cases])) if cases else []
-        records += [{"study": name, "scheme": init, "against": standard, "range": bounds, "n": len(d),
-                     "difference": estimate(d), "p": p, "margin": study.margin,
-                     "equivalence": equivalence(d, study.margin)}
-                    for (init, bounds, d), p in zip(cases, adjusted)]
+        both = [(init, standard) for init in chosen if init in schemes]
+        families = [[(*two, bounds) for bounds in study.ranges for two in both]] if len(both) == 2 else []
+        if "conv2" in name and "shape_sign" in schemes:
+            families.append([("shape_sign", "xavier_uniform", study.ranges[0])])
+        records += [row for cases in families for row in max_t_records(name, study, schemes, cases)]
     return records
 
 
-@table("method mean variance_scaling distribution * n", "method")
-def carried(groups: dict) -> list[dict]:
-    """Under other pruning methods: mean test accuracy over log density from 50 to 0.2% (filters 0.6%), mean
-    of the four schemes, the contrasts and the candidate schemes against the best standard scheme, with t
-    intervals. Exploratory."""
-    customs, standard = candidates(groups)
+def max_t_records(name: str, study: Study, schemes: dict, cases: list[tuple]) -> list[dict]:
+    """Records of [(scheme, the other, range)] tested together, on the seeds that all of them have."""
+    means = {(init, bounds): range_means(schemes.get(init, []), bounds)
+             for one, other, bounds in cases for init in (one, other)}
+    rows = [paired(means, {**dict.fromkeys(means, 0), (one, bounds): 1, (other, bounds): -1})
+            for one, other, bounds in cases]
+    if min(map(len, rows)) < 2:
+        return []
+    return [{"study": name, "scheme": one, "against": other, "range": bounds, "n": len(d),
+             "difference": estimate(d), "p": p, "margin": study.margin,
+             "equivalence": equivalence(d, study.margin)}
+            for (one, other, bounds), d, p in zip(cases, rows, max_t(np.array(rows)))]
+
+
+@table("method mean variance_scaling distribution signs heavy n", "method", mean="mean of the four",
+       signs="random signs − best standard", heavy="Student's t − Xavier normal")
+def methods(groups: dict) -> list[dict]:
+    """Under other pruning methods: mean test accuracy over log density from 50 to 0.2% (filters 0.6%), of the
+    four schemes; paired differences with 95% t intervals. The best standard scheme is the screen's. Rows
+    without "test" are exploratory. The two with it have seeds that these methods had not been run on, Xavier
+    uniform − Xavier normal in place of the contrast, and one Holm family of four."""
+    standard, heavy = candidates(groups)[1], {"shape_t4": 1, "xavier_normal": -1}
     records = []
     for name in METHODS:
         found = under(groups, name)
         if any(found.values()):
-            records.append({"method": name, "mean": mean_of_four(found), **factors(found), **{
-                f"{scheme_name(init)} − {scheme_name(standard)}": estimate(
-                    paired(found, {init: 1, standard: -1})) for init in customs},
-                "n": min(filter(None, seed_counts(found)), default=0)})
+            records.append({"method": name, "mean": mean_of_four(found), **factors(found),
+                            "signs": estimate(paired(found, {"shape_sign": 1, standard: -1})),
+                            "heavy": estimate(paired(found, heavy)),
+                            "n": min(filter(None, seed_counts(found)), default=0)})
+    tested = {(row["method"], row["contrast"]): row for row in before(groups)}
+    for name in AT_INITIALIZATION:
+        two = [tested.get((name, f"{init} - xavier_normal")) for init in ("xavier_uniform", "shape_t4")]
+        if all(two):
+            uniform, heavier = (Tested(row["difference"], row["holm"]) for row in two)
+            records.append({"method": f"{name}: test", "mean": None, "variance_scaling": None,
+                            "distribution": uniform, "signs": None, "heavy": heavier, "n": two[0]["n"]})
     return records
 
 
-@table("method range mean variance_scaling distribution n", "method range")
+@table("method range mean variance_scaling distribution * n", "method range", mean="mean of the four")
 def parts(groups: dict) -> list[dict]:
     """Other pruning methods, in two parts: mean test accuracy over log density from 50 to 1.6% and from there
-    to 0.21% (filters 0.6%), mean of the four schemes, and the contrasts with t intervals. Exploratory."""
+    to 0.21% (filters 0.6%), mean of the four schemes, the contrasts and the candidate schemes minus the best
+    standard scheme, with t intervals. Exploratory."""
+    customs, standard = candidates(groups)
     records = []
     for name, bounds in itertools.product(METHODS, PARTS):
         found = under(groups, name, bounds)
         both = factors(found)
         if both["distribution"]:
-            records.append({"method": name, "range": bounds, "mean": mean_of_four(found), **both,
-                            "n": both["distribution"].n})
+            records.append({"method": name, "range": bounds, "mean": mean_of_four(found), **both, **{
+                f"{scheme_name(init)} − {scheme_name(standard)}": estimate(
+                    paired(found, {init: 1, standard: -1})) for init in customs},
+                "n": both["distribution"].n})
     return records
 
 
@@ -322,13 +377,14 @@ def before(groups: dict) -> list[dict]:
 
 
 def on_conv2(groups: dict, one: str, other: str, asked: dict) -> list[dict]:
-    """Records of one scheme minus another on Conv-2, of {what: seeds} that have all been run."""
-    study, records, weights = STUDIES["conv2"], [], {one: 1, other: -1}
-    for what, numbers in asked.items():
-        schemes = with_seeds(groups, study.group, numbers)
+    """Records of one scheme minus another on Conv-2, of {what: (study, seeds)} that have all been run."""
+    shown, records, weights = {name: its for name, _, its in studies(groups)}, [], {one: 1, other: -1}
+    bounds = STUDIES["conv2"].ranges[0]
+    for what, (name, numbers) in asked.items():
+        schemes = with_seeds(shown, name, numbers)
         unpruned, last = ({init: at_density(runs, wanted) for init, runs in schemes.items()}
-                          for wanted in study.bounds)
-        means = by_scheme(schemes, study.bounds)
+                          for wanted in bounds)
+        means = by_scheme(schemes, bounds)
         d = paired(means, weights)
         if len(d) == len(numbers):
             records.append({"seeds": what, "difference": estimate(d), "p": sign_flip(d), "n": len(d),
@@ -339,24 +395,26 @@ def on_conv2(groups: dict, one: str, other: str, asked: dict) -> list[dict]:
 
 
 on_conv2_table = partial(
-    table, "seeds difference unpruned change last p n", "seeds", unpruned="dense",
+    table, "seeds difference unpruned change last p n", "seeds", unpruned="unpruned",
     change="mean accuracy minus unpruned",
-    difference=f"mean accuracy from {span(STUDIES['conv2'].bounds)}, points [95%]",
+    difference=f"mean accuracy from {span(STUDIES['conv2'].ranges[0])}, points [95%]",
     last=f"at {100 * STUDIES['conv2'].bounds[1]:g}%", p="sign-flip p of the mean accuracy")
 
 
 @on_conv2_table()
 def signs_on_conv2(groups: dict) -> list[dict]:
-    """Conv-2: constant-magnitude random signs minus Xavier uniform, paired by seed; no test."""
+    """Conv-2: random signs minus Xavier uniform, paired by seed. Two seeds suggested the comparison; only
+    seeds 31 to 38 test it."""
     return on_conv2(groups, "shape_sign", "xavier_uniform", {
-        "10 and 11, which suggested it": range(10, 12), "10 to 12, as planned": range(10, 13)})
+        "10 and 11, which suggested it": ("conv2-first", range(10, 12)),
+        "10 to 12, as planned": ("conv2-first", range(10, 13)), "31 to 38": ("conv2", range(31, 39))})
 
 
 @on_conv2_table()
 def half_as_wide(groups: dict) -> list[dict]:
     """Conv-2: Xavier normal at half its width minus Xavier normal, paired by seed; no test."""
     return on_conv2(groups, "xavier_normal@0.5", "xavier_normal", {
-        "10 and 11": range(10, 12), "10 to 12": range(10, 13)})
+        "10 and 11": ("conv2-first", range(10, 12)), "10 to 12": ("conv2-first", range(10, 13))})
 
 
 @table("study range scheme rejected")
@@ -404,6 +462,42 @@ def level_gaps(groups: dict) -> list[dict]:
     found = {init: at_density(runs, 0.032) for init, runs in exploring(groups, HALVED).items()}
     return [{"scheme": init, "density": 0.032, "n": len(d), "difference": estimate(d)} for init in found
             for d in [paired(found, {init: 1, "xavier_normal": -1})] if init != "xavier_normal"]
+
+
+REASONS = {  # what is changed: the table that has it, its row but for the range, the row's number
+    "masks of gain 4, values of Xavier normal": (mechanism.swaps, {"other": "xavier_normal@4"},
+                                                 "masks_given_a"),
+    "values of gain 4, masks of Xavier normal": (mechanism.swaps, {"other": "xavier_normal@4"},
+                                                 "values_given_a"),
+    "masks of Kaiming normal, values of Xavier normal": (mechanism.swaps, {"other": "kaiming_normal"},
+                                                         "masks_given_a"),
+    "values of Kaiming normal, masks of Xavier normal": (mechanism.swaps, {"other": "kaiming_normal"},
+                                                         "values_given_a"),
+    "gain 4, pruned by magnitude": (gaps, {"way": "magnitude, layer by layer", "scheme": "xavier_normal@4"},
+                                    "difference"),
+    "gain 4, pruned by movement": (gaps, {"way": "movement", "scheme": "xavier_normal@4"}, "difference"),
+    "Student's t, pruned by magnitude": (gaps, {"way": "magnitude, layer by layer", "scheme": "shape_t4"},
+                                         "difference"),
+    "Student's t, pruned by movement": (gaps, {"way": "movement", "scheme": "shape_t4"}, "difference"),
+    **{f"the four schemes, {label}": (mechanism.why, {"variant": variant}, "change") for label, variant in {
+        "reset to signs of one magnitude": "signs of w0 alone",
+        "reset and rescaled to each unit's unpruned norm": "w0 rescaled to each unit's norm",
+        "trained 12 epochs a level": "12 epochs a level"}.items()}}
+
+
+@table("what upper sparse n", "what", what="what is changed", upper=f"{span(UPPER)}, points [95%]",
+       sparse=f"{span(SPARSE)}, points [95%]")
+def reasons(groups: dict) -> list[dict]:
+    """What one change does to mean test accuracy over log density: paired differences from Xavier normal or,
+    where it says so, from the mean of the four schemes unchanged. MNIST, half of the weights a round,
+    exploring seeds. A gain multiplies all initial weights. Exploratory."""
+    found = {function: function(groups) for function, *_ in REASONS.values()}
+    records = []
+    for what, (function, names, key) in REASONS.items():
+        rows = {row["range"]: row[key] for row in found[function] if names.items() <= row.items()}
+        if all(map(rows.get, (UPPER, SPARSE))):
+            records.append({"what": what, "upper": rows[UPPER], "sparse": rows[SPARSE], "n": rows[SPARSE].n})
+    return records
 
 
 TABLES |= mechanism.TABLES

@@ -7,11 +7,11 @@ import numpy as np
 
 import stats
 from stats import STANDARD
-from study import (FULL, HALF, HALVED, METHODS, PARTS, RATES, SPARSE, STUDIES, SWAPS, UPPER, VARIANTS,
-                   WHOLE)
+from study import (AT_INITIALIZATION, FULL, HALF, HALVED, METHODS, PARTS, RATES, SPARSE, STUDIES, SWAPS,
+                   UPPER, VARIANTS, WHOLE)
 
 SIZES = {"fc1": 235200, "fc2": 30000, "out": 1000}
-FULL_RATES, HALF_RATES = (0.2, 0.1), (0.5, 0.28)    # of fc's hidden layers and of its output, a round
+FULL_RATES, HALF_RATES, DOUBLES = (0.2, 0.1), (0.5, 0.28), (0.36, 0.19)     # of hidden layers and output
 HALVES = {"rates": HALF_RATES, "levels": 10, "group": HALVED}
 
 
@@ -30,7 +30,8 @@ def made(init, seed, accuracy, validation=0.0, group=FULL, levels=29, rates=FULL
                       "test_acc": [None] * 3 if lost else [0.0, test / 100, test / 100 - 0.01],
                       "train_loss": [0.5, 0.4, 0.3], "val_acc": [0.0, val / 100, 0.0], "inputs": []})
     data, net, rest = group.split("-", 2)
-    config = {"data": data, "net": net, "init": init, "pruner": rest.split("-")[0], "seed": seed}
+    config = {"data": data, "net": net, "init": init, "pruner": rest.split("-")[0], "seed": seed,
+              "lr": 0.0012, "batch": 60, "epochs": 5, "rate_fc": rates[0], "rate_out": rates[1]}
     return {"config": config, "provenance": [{"level": 0, "commit": "a"}], "init": {}, "levels": found,
             "name": f"{data}-{net}-{init}-{rest}-s{seed}"}
 
@@ -79,8 +80,11 @@ def random_groups():
     """Random accuracies and losses; some seeds lack a scheme, and groups have seeds that do not count."""
     noise, found = np.random.default_rng(3), []
     halves = [*METHODS.values(), *VARIANTS.values(), *RATES.values(), STUDIES["fashion"].group, *(
-        swapped(masks, method) for method, other in SWAPS for masks in ("xavier_normal", other))]
-    plans = [(FULL, range(8, 16), 29, FULL_RATES), (STUDIES["conv2"].group, range(9, 14), 9, (0.36, 0.19)),
+        swapped(masks, method) for method, other in SWAPS for masks in ("xavier_normal", other)), *(
+        METHODS[name].replace(HALF, f"-{control}{HALF}") for name in AT_INITIALIZATION
+        for control in ("reinit", "shuffle"))]
+    plans = [(FULL, range(8, 16), 29, FULL_RATES), (STUDIES["conv2-first"].group, range(9, 14), 9, DOUBLES),
+             (STUDIES["conv2"].group, range(30, 40), 11, DOUBLES),
              *((group, [*EXPLORING, *CONFIRMING], 10, HALF_RATES) for group in dict.fromkeys(halves))]
     for group, seeds, levels, rates in plans:
         for init, seed in itertools.product(INITS, seeds):

@@ -6,12 +6,14 @@ import statistics
 import numpy as np
 import pytest
 
+import formatting
 import inference
+import mechanism
 import stats
 import study
 import tables
 from stats import STANDARD, scheme_name
-from study import FULL, HALVED, METHODS, PARTS, SPARSE, STUDIES, UPPER, VARIANTS, WHOLE
+from study import FULL, HALF, HALVED, METHODS, PARTS, SPARSE, STUDIES, UPPER, VARIANTS, WHOLE
 
 from .made import (CONFIRMING, CUSTOM, EXPLORING, FACTORS, FULL_PARTS, HALF_PARTS, INITS, SIZES, accuracy,
                    across, at, over, plain, random_groups, record, swapped)
@@ -22,7 +24,8 @@ def of_the_studies():
     """(table, names, {key: differences}) of the four schemes."""
     plans = [("mnist", bounds, part, CONFIRMING) for bounds, part in FULL_PARTS.items()]
     plans += [("fashion", bounds, HALF_PARTS[bounds], CONFIRMING) for bounds in (UPPER, SPARSE)]
-    plans += [("conv2", (1, 0.03), (0, 8), range(10, 14))]
+    plans += [("conv2-first", (1, 0.03), (0, 8), range(10, 13)), ("conv2", (1, 0.03), (0, 8), range(31, 39)),
+              ("conv2", (0.03, 0.0126), (8, 10), range(31, 39))]
     for (name, bounds, part, seeds), (contrast, weights) in itertools.product(plans, FACTORS.items()):
         d = functools.partial(plain, STUDIES[name].group, weights, seeds)
         mean, names = over(*part), {"study": name, "range": bounds}
@@ -35,6 +38,9 @@ def of_the_studies():
         yield "retained", {**names, "contrast": contrast}, {
             "difference": d(lambda run: mean(run) - at(0)(run)), "unpruned": d(at(0)), "last": d(at(part[1])),
             "change": d(lambda run: at(part[1])(run) - at(0)(run))}
+        if part == (0, 8):
+            yield "change", {"study": name, "contrast": contrast}, {
+                "difference": d(lambda run: at(8)(run) - at(0)(run))}
         yield "fits", {**names, "contrast": contrast}, {
             what: d(over(*part, lambda level: 100 * level[key][1]))
             for what, key in (("training", "train_loss"), ("validation", "val_loss"))}
@@ -57,12 +63,23 @@ def of_the_exploration():
     for name, group in METHODS.items() - {("filters", METHODS["filters"])}:     # whose levels are others
         for bounds in (WHOLE, *PARTS):
             mean, names = over(*HALF_PARTS[bounds]), {} if bounds == WHOLE else {"range": bounds}
-            yield "parts" if names else "carried", {"method": name, **names}, {
+            yield "parts" if names else "methods", {"method": name, **names}, {
                 key: plain(group, weights, EXPLORING, mean) for key, weights in FACTORS.items()}
+            if names:
+                yield "parts", {"method": name, **names}, {
+                    f"{scheme_name(init)} − {scheme_name(standard)}": plain(
+                        group, {init: 1, standard: -1}, EXPLORING, mean) for init in customs}
             yield "gaps", {"way": name, "scheme": "shape_t4", "range": bounds}, {
                 "difference": plain(group, {"shape_t4": 1, "xavier_normal": -1}, EXPLORING, mean)}
-        yield "carried", {"method": name}, {f"{scheme_name(init)} − {scheme_name(standard)}": plain(
-            group, {init: 1, standard: -1}, EXPLORING, over(*HALF_PARTS[WHOLE])) for init in customs}
+        yield "methods", {"method": name}, {key: plain(
+            group, {init: 1, other: -1}, EXPLORING, over(*HALF_PARTS[WHOLE])) for key, init, other in (
+                ("signs", "shape_sign", standard), ("heavy", "shape_t4", "xavier_normal"))}
+    for name, control in itertools.product(study.AT_INITIALIZATION, ("reinit", "shuffle")):
+        pair = {(METHODS[name].replace(HALF, f"-{control}{HALF}"), "xavier_normal"): 1,
+                (METHODS[name], "xavier_normal"): -1}
+        yield "controls_at_initialization", {"method": name, "control": control}, {
+            key: across(pair, EXPLORING, over(*HALF_PARTS[bounds])) for key, bounds in zip(
+                ("upper", "sparse"), PARTS)}
     for (name, group), bounds in itertools.product(VARIANTS.items(), (UPPER, SPARSE)):
         mean = over(*HALF_PARTS[bounds])
         change = {(way, init): 0.25 if way == group else -0.25 for way in (HALVED, group)
@@ -90,9 +107,15 @@ def of_the_exploration():
         mean = over(0, 8)
         values = {"difference": mean, "unpruned": at(0), "last": at(8),
                   "change": lambda run: mean(run) - at(0)(run)}
-        for row, seeds in zip(records_of(table), ((10, 11), (10, 11, 12)), strict=True):
+        plans = [("conv2-first", (10, 11)), ("conv2-first", (10, 11, 12)), ("conv2", range(31, 39))]
+        for row, (name, seeds) in zip(records_of(table), plans[:3 if table == "signs_on_conv2" else 2],
+                                      strict=True):
             yield table, {"seeds": row["seeds"]}, {key: plain(
-                STUDIES["conv2"].group, {one: 1, other: -1}, seeds, value) for key, value in values.items()}
+                STUDIES[name].group, {one: 1, other: -1}, seeds, value) for key, value in values.items()}
+    for name, seeds in plans[1:]:
+        yield "customs", {"study": name, "scheme": "shape_sign", "against": "xavier_uniform"}, {
+            "difference": plain(STUDIES[name].group, {"shape_sign": 1, "xavier_uniform": -1}, seeds,
+                                over(0, 8))}
 
 
 def of_means():
@@ -124,7 +147,7 @@ def of_means():
             yield "state", {"quantity": what, "variant": variant, "scheme": init}, values(
                 group, number, [init], mean=quantity)
     for (table, names, quantity), (bound, number) in itertools.product((
-            ("survival", {"quantity": "eps"}, fc1("eps")), ("accuracies", {}, accuracy),
+            ("survival", {"quantity": "eps"}, fc1("eps")), ("best", {}, accuracy),
             ("survival", {"quantity": "constant_inputs"}, dark)), ((0.21, 7), (0.07, 12), (0.0021, 28))):
         yield table, {"study": "mnist", "density": bound, **names}, {
             init: values(FULL, number, [init], CONFIRMING, mean=quantity)["mean"] for init in STANDARD}
@@ -158,7 +181,7 @@ def test_the_screen_is_in_the_order_of_its_scores():
 
 
 @pytest.mark.parametrize("table, family", [("contrasts", ["study"]), ("pairs", ["study", "range"]),
-                                           ("retained", ["study"]), ("before", [])])
+                                           ("retained", ["study"]), ("change", ["study"]), ("before", [])])
 def test_p_and_holm_are_those_of_plain_flips_in_the_protocols_families(table, family):
     found = {}
     for row in records_of(table):
@@ -167,7 +190,7 @@ def test_p_and_holm_are_those_of_plain_flips_in_the_protocols_families(table, fa
         raw = [plain_sign_flip(row["differences"].round(9).tolist()) for row in rows]
         assert [row["p"] for row in rows] == raw and [row["holm"] for row in rows] == pytest.approx(
             plain_holm(raw))
-        for row in rows if table in ("contrasts", "pairs") else ():
+        for row in rows if table in ("contrasts", "pairs", "change") else ():
             margin = STUDIES[row["study"]].margin
             assert (row["margin"], row["equivalence"]) == (
                 margin, inference.equivalence(row["differences"], margin))
@@ -180,7 +203,7 @@ def test_the_candidates_test_equals_a_plain_loop_over_joint_flips_of_seeds_that_
     d = [plain(FULL, {**all_of_them, init: 1, standard: -1}, CONFIRMING, over(*part))
          for init, (_, part) in cases]
     for (init, (bounds, _)), own, p in zip(cases, d, plain_max_t(d)):
-        row = record(records_of("confirmed"), study="mnist", scheme=init, range=bounds)
+        row = record(records_of("customs"), study="mnist", scheme=init, range=bounds)
         assert row["difference"] == pytest.approx(inference.estimate(np.array(own)))
         assert row["p"] == pytest.approx(p) and row["against"] == standard
 
@@ -191,3 +214,59 @@ def test_a_record_has_names_of_its_own_and_none_of_a_method_of_dict():
         found = [tuple(row[key] for key in table.names) for row in records_of(name)]
         assert not table.names or len(set(found)) == len(found), name
         assert not {*table.columns, *table.names} & set(dir(dict)), name
+
+
+def test_the_procedures_are_compared_between_the_same_densities():
+    """20 against 50% a round: means of straight lines between levels, on the seeds that both have."""
+    ends = mechanism.ROUNDS_BETWEEN
+
+    def mean(run):
+        return inference.mean_between(list(map(stats.density, run["levels"])),
+                                      list(map(accuracy, run["levels"])), ends)
+    overall = METHODS["magnitude, global"]
+    cases = {"20% − 50% a round": {(FULL, "xavier_normal"): 1, (HALVED, "xavier_normal"): -1},
+             "global − layer by layer, 50% a round": {(overall, "xavier_normal"): 1,
+                                                      (HALVED, "xavier_normal"): -1}}
+    for what, weights in cases.items():
+        row = record(records_of("rounds"), what=what)
+        assert row["difference"] == pytest.approx(inference.estimate(np.array(
+            across(weights, CONFIRMING, mean))))
+        last = across(weights, CONFIRMING, lambda run: accuracy(run["levels"][-1]))
+        assert row["last"] == pytest.approx(inference.estimate(np.array(last)))
+    for contrast, weights in FACTORS.items():
+        row = record(records_of("rounds"), what=f"{formatting.CONTRAST_LABELS[contrast]}, 20% a round")
+        assert row["difference"] == pytest.approx(inference.estimate(np.array(
+            plain(FULL, weights, CONFIRMING, mean))))
+
+
+def test_the_best_scheme_at_a_density_has_the_highest_mean_and_needs_the_fewest_weights():
+    limits = {row["scheme"]: row["own"] for row in records_of("limits") if row["study"] == "mnist"}
+    of_mnist = [row for row in records_of("best") if row["study"] == "mnist"]
+    for row in of_mnist[:-1]:
+        means = {init: row[init].mean for init in STANDARD}
+        assert row["highest"] == max(means, key=means.get)
+        assert row["apart"] == max(means.values()) - min(means.values())
+    assert of_mnist[-1]["density"] == "within 1 point"
+    assert {init: of_mnist[-1][init] for init in STANDARD} == limits
+    assert limits[of_mnist[-1]["highest"]] == min(limits.values())
+
+
+def test_reasons_and_tested_methods_repeat_their_tables():
+    for what, (function, names, key) in tables.REASONS.items():
+        for part, bounds in (("upper", UPPER), ("sparse", SPARSE)):
+            own = record(function(random_groups()), range=bounds, **names)
+            assert record(records_of("reasons"), what=what)[part] == own[key]
+    for row in records_of("before"):
+        column = "distribution" if row["contrast"].startswith("xavier_uniform") else "heavy"
+        of_method = [each for each in records_of("methods") if each["method"] == f"{row['method']}: test"]
+        assert of_method == [] or of_method[0][column] == (row["difference"], row["holm"])
+
+
+def test_nothing_of_a_study_is_shown_before_all_its_runs_are_there():
+    name, group = "conv2", STUDIES["conv2"].group
+    some = {**random_groups(), group: {**random_groups()[group], "shape_sign": [
+        run for run in random_groups()[group]["shape_sign"] if run["config"]["seed"] != 38]}}
+    for key, shown in tables.TABLES.items():
+        assert not [row for row in shown.records(some) if row.get("study") == name], key
+    assert [row["seeds"] for row in tables.signs_on_conv2(some)] == [
+        "10 and 11, which suggested it", "10 to 12, as planned"]
