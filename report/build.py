@@ -4,8 +4,9 @@
 
 The templates report.md.j2, slides.md.j2 and answer.md.j2 have `{{ table("NAME") }}` where a table stands,
 `{{ figure("NAME") }}` before a figure's caption, `{{ table_ref("NAME") }}` and `{{ figure_ref("NAME") }}` for
-their numbers, and `{{ contrasts("mnist", "distribution", "100 to 1.2%") | holm }}` for a number: a record of
-a table by its names, in the words of formatting.PHRASES.
+their numbers, `{{ appendix() }}` where the appendix begins, and for a number
+`{{ contrasts("mnist", "distribution", "100 to 1.2%") | holm }}`: a record of a table by its names, in the words
+of formatting.PHRASES.
 """
 import argparse
 import datetime
@@ -59,17 +60,30 @@ def phrased(name: str, value: Any) -> str:
     return said(value if isinstance(value, NotRun) else formatting.phrase(name, value))
 
 
+def whole(value: Any) -> Any:
+    """A filter: the nearest whole number."""
+    return value if isinstance(value, NotRun) else round(value)
+
+
 class Numbered:
-    """Tables and figures, numbered where they first stand. References stand before them too, so that their
-    numbers are known when all has been rendered once: after that they must be."""
+    """Tables and figures, numbered where they first stand, those of the appendix A1, A2 and so on. References
+    stand before them too, so that their numbers are known when all has been rendered once: after that they
+    must be."""
 
     def __init__(self, shown: dict[str, str], figures: Path):
-        self.shown, self.figures, self.rendered = shown, figures, False
+        self.shown, self.figures, self.rendered, self.prefix = shown, figures, False, ""
         self.numbers = {"Table": {}, "Figure": {}}
+
+    def appendix(self) -> str:
+        """From here on numbers begin anew, with an A."""
+        self.prefix = "A"
+        return ""
 
     def label(self, kind: str, name: str) -> str:
         """Its name in the text: Table 3."""
-        return f"{kind} {self.numbers[kind].setdefault(name, len(self.numbers[kind]) + 1)}"
+        numbers = self.numbers[kind]
+        count = sum(number.startswith(self.prefix) for number in numbers.values())
+        return f"{kind} {numbers.setdefault(name, f'{self.prefix}{count + 1}')}"
 
     def ref(self, kind: str, name: str) -> str:
         """The label of what stands elsewhere."""
@@ -91,6 +105,7 @@ def filler(groups: dict, figures: Path) -> Callable[[str], str]:
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(HERE), undefined=jinja2.StrictUndefined,
                                      finalize=said, keep_trailing_newline=True)
     environment.filters.update({name: functools.partial(phrased, name) for name in formatting.PHRASES})
+    environment.filters["whole"] = whole
     shown = {}
     for name, table in {**tables.TABLES, **code_tables.TABLES}.items():
         records = table.records(groups)
@@ -99,7 +114,7 @@ def filler(groups: dict, figures: Path) -> Callable[[str], str]:
 
     def fill(name: str) -> str:
         numbered = Numbered(shown, figures)
-        marks = {"table": numbered.table, "figure": numbered.figure,
+        marks = {"table": numbered.table, "figure": numbered.figure, "appendix": numbered.appendix,
                  "table_ref": functools.partial(numbered.ref, "Table"),
                  "figure_ref": functools.partial(numbered.ref, "Figure")}
         template = environment.get_template(name)

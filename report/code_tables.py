@@ -55,16 +55,3 @@ def settings(groups: dict) -> list[dict]:
                         "pruned": removed, "rounds": len(levels) - 1,
                         "last": f"{100 * density(levels[-1]):.2g}", "n": len(study.seeds)})
     return records
-
-
-@table("group schemes n rounds commit", n="runs")
-def runs(groups: dict) -> list[dict]:
-    """Runs in results/ by group, and the commits that made them."""
-    records = []
-    for name, members in groups.items():
-        all_runs = sum(members.values(), [])
-        commits = {row["commit"] for run in all_runs for row in run["provenance"]}
-        records.append({"group": f"`{name}`", "schemes": len(members), "n": len(all_runs),
-                        "rounds": max(len(run["levels"]) - 1 for run in all_runs),
-                        "commit": ", ".join(sorted(commits))})
-    return records

@@ -47,13 +47,8 @@ PHRASES = {  # what a template says of a record, or of one estimate
              "p {equivalence_p})",
     "max_t": "{difference} points (n = {n}, max-T p {p}; equivalence: p {equivalence})",
     "equivalence": "{difference} points (n = {n}, sign-flip p {p}, equivalence p {equivalence_p})",
+    "margin_p": "equivalence p {equivalence_p}",
     "ratio": "{difference} (n = {n}, sign-flip p {p})"}
-
-
-class Accuracies(NamedTuple):
-    """Of one level: accuracies at the minimum of the validation loss, and their mean at the level's end."""
-    early: Spread
-    end: float
 
 
 class Tested(NamedTuple):
@@ -98,8 +93,7 @@ BY_KIND = {
     Spread: spread_text, Estimate: estimate_text, list: seed_counts_text, tuple: span,
     Ratio: lambda found: f"{found.mean:.3f} [{found.low:.3f}, {found.high:.3f}]",
     Correlation: lambda found: f"{found.mean:+.2f} ({found.least:+.2f} to {found.largest:+.2f})",
-    Tested: lambda found: f"{estimate_text(found.difference)}, Holm p {p_text(found.holm)}",
-    Accuracies: lambda found: f"{spread_text(found.early)}; {found.end:.2f}"}
+    Tested: lambda found: f"{estimate_text(found.difference)}, Holm p {p_text(found.holm)}"}
 BY_KEY = {  # of a value and its record
     **dict.fromkeys(("scheme", "against", "highest"), lambda init, _: scheme_name(init)),
     "p": lambda p, _: p_text(p), "holm": lambda p, _: p_text(p), "equivalence_p": lambda p, _: p_text(p),
@@ -110,8 +104,7 @@ BY_KEY = {  # of a value and its record
     "density": lambda density, _: density if isinstance(density, str) else f"{100 * density:g}",
     "own": lambda percent, _: f"{percent:.2f}" if percent < math.inf else "none",
     "common": lambda percent, _: f"{percent:.2f}" if percent < math.inf else "none",
-    "collapsed": lambda count, record: f"{count} (below {record['line']}%)",
-    "rejected": lambda share, _: f"{100 * share:.1f}%"}
+    "collapsed": lambda count, record: f"{count} (below {record['line']}%)"}
 
 
 def text(value: Any, key: str = "", record: Mapping = {}, digits: int = 2) -> str:

@@ -14,15 +14,15 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import formatting  # noqa: E402
-from formatting import CONTRAST_LABELS, FOUR, NAMED, Accuracies, Table, span  # noqa: E402
+from formatting import CONTRAST_LABELS, FOUR, NAMED, Table, span  # noqa: E402
 from inference import (Values, correlation, equivalence, estimate, level_near, mean_between,  # noqa: E402
                        paired, range_means, rank_correlations, sign_flip, spread)
 from inits import RARE  # noqa: E402
-from stats import STANDARD, density, diagnostic, early_test_acc, final_test_acc  # noqa: E402
+from stats import STANDARD, density, diagnostic, early_test_acc  # noqa: E402
 from study import (AT_INITIALIZATION, BY_KURTOSIS, CONTRASTS, CONTROL_GROUPS, FACTORS, FULL,  # noqa: E402
                    HALF, HALVED, HERE, METHODS, PARTS, ROUNDS, SCREEN, SPARSE, STUDIES, SWAPS, UPPER,
-                   VARIANTS, ZEROING, Study, at_density, by_scheme, candidates, exploring, factors,
-                   four_spreads, later, minus, studies, with_seeds)
+                   VARIANTS, ZEROING, Study, at_density, by_scheme, candidates, confirming, exploring,
+                   factors, four_spreads, later, minus, studies, with_seeds)
 
 PIXELS = HERE / "pixels.json"           # in how many training images a pixel is active
 INFLUENCE = ("eps", "auroc", "rho")     # of the initial magnitude on survival: diagnostics of a layer
@@ -139,22 +139,6 @@ def swaps(groups: dict) -> list[dict]:
             records.append({"method": name, "other": other, "range": bounds,
                             "plain": spread(crossed["AA"].values()), "n": min(map(len, crossed.values())),
                             **{what: estimate(paired(crossed, own)) for what, own in weights.items()}})
-    return records
-
-
-@table("control * n", "control", control="network")
-def controls(groups: dict) -> list[dict]:
-    """Controls, Xavier normal: test accuracy (%) at the minimum of the validation loss, mean (sd); and at the
-    level's end."""
-    records = []
-    for name, group in CONTROL_GROUPS.items():
-        runs = exploring(groups, group).get("xavier_normal", [])
-        record = {"control": name, "n": len(runs)}
-        for wanted in (1, 0.21, 0.07, 0.036):
-            early, end = (at_density(runs, wanted, quantity) for quantity in (early_test_acc, final_test_acc))
-            record[f"{100 * wanted:g}%"] = Accuracies(
-                spread(early.values()), float(np.mean([end[seed] for seed in early]))) if early else None
-        records += [record] * bool(runs)
     return records
 
 
@@ -324,6 +308,14 @@ def active_images(study: Study) -> tuple[np.ndarray, int] | None:
     return found and (np.array(found["lit"]), found["images"])
 
 
+@table(names="study")
+def pixels(groups: dict) -> list[dict]:
+    """How many pixels the data have, and how many of them are rarely active."""
+    found = {name: active_images(study) for name, study, _ in studies(groups)}
+    return [{"study": name, "all": len(own[0]), "rare": int((own[0] < RARE * own[1]).sum())}
+            for name, own in found.items() if own]
+
+
 @table(f"{NAMED} inputs n difference p equivalence", f"{NAMED} inputs", inputs="counted")
 def without_rare_inputs(groups: dict) -> list[dict]:
     """The contrasts from 1.2 to 0.21% (1.6 to 0.21%), by which weights are counted as remaining: accuracies
@@ -381,3 +373,43 @@ def state(groups: dict) -> list[dict]:
             for name, (keys, wanted, scale) in quantities.items() for variant, group in VARIANTS.items()
             for init, runs in exploring(groups, group).items()
             for values in [at_density(runs, wanted, diagnostic(*keys), scale)] if values]
+
+
+@table(names="what")
+def remaining(groups: dict) -> list[dict]:
+    """How many weights and biases can act in a network of 0.21% on MNIST, over the runs of the four schemes:
+    a bias counts if its unit has a weight to the next layer, as those of the output do."""
+    runs = sum((confirming(groups, FULL).get(init, []) for init in STANDARD), [])
+    levels = diagnosed(runs, SPARSE[1])
+    without = [diagnostic("layers", layer, "no_way_out") for layer in ("fc1", "fc2")]
+    biases = [410 - sum(quantity(level) for quantity in without) for level in levels]
+    weights = [sum(level["kept"].values()) for level in levels]
+    return [{"what": what, "mean": spread(values)} for what, values in (("weights", weights),
+                                                                       ("biases", biases)) if values]
+
+
+@table(names="range")
+def pairing(groups: dict) -> list[dict]:
+    """How much of a seed's luck its schemes share on MNIST: the least and the largest correlation over seeds
+    of the mean accuracies of two of the four schemes."""
+    schemes, records = confirming(groups, FULL), []
+    for bounds in STUDIES["mnist"].ranges:
+        values = by_scheme({init: schemes.get(init, []) for init in STANDARD}, bounds)
+        seeds = sorted(set.intersection(*(set(own) for own in values.values())))
+        if len(seeds) > 2:
+            table = np.corrcoef([[own[seed] for seed in seeds] for own in values.values()])
+            found = table[np.triu_indices(len(table), 1)]
+            records.append({"range": bounds, "least": float(found.min()), "largest": float(found.max())})
+    return records
+
+
+@table(names="range")
+def replicated(groups: dict) -> list[dict]:
+    """Kaiming normal minus Xavier normal on MNIST, on the plain schemes' seeds of the test of pixels, which
+    the comparison of the schemes does not have."""
+    schemes, records = later(groups, FULL), []
+    for bounds in STUDIES["mnist"].ranges:
+        d = paired(by_scheme(schemes, bounds), {"kaiming_normal": 1, "xavier_normal": -1})
+        if len(d) > 1:
+            records.append({"range": bounds, "difference": estimate(d), "p": sign_flip(d), "n": len(d)})
+    return records

@@ -53,9 +53,15 @@ def test_the_report_is_the_same_twice_and_numbers_what_it_shows(built):
     report, readme = (text.decode() for text in first[:2])
     assert "MNIST (3) |" in readme and "(not run yet)" in report
     for kind in ("Table", "Figure"):
-        numbers = re.findall(rf"^\*\*{kind} (\d+)\.\*\*", report, re.M)
-        assert numbers == [str(place) for place in range(1, len(numbers) + 1)] and numbers
-        assert set(re.findall(rf"\b{kind} (\d+)", report)) == set(numbers)     # every reference is of one
+        numbers = re.findall(rf"^\*\*{kind} (A?\d+)\.\*\*", report, re.M)
+        main, more = ([number for number in numbers if number.startswith("A") == there] for there in (0, 1))
+        assert numbers == [*main, *more] and main and more
+        assert main == [str(place) for place in range(1, len(main) + 1)]
+        assert more == [f"A{place}" for place in range(1, len(more) + 1)]
+        cited = re.findall(rf"\b{kind} (A?\d+)\b(?!\.\*\*)", report)      # every one is, in their order
+        assert set(cited) == set(numbers)
+        first = list(dict.fromkeys(number for number in cited if not number.startswith("A")))
+        assert first == main
     records = tables.contrasts(stats.groups(standards(3)))
     assert formatting.markdown(tables.TABLES["contrasts"], records) in report
 
