@@ -5,7 +5,7 @@
 The templates report.md.j2, slides.md.j2 and answer.md.j2 have `{{ table("NAME") }}` where a table stands,
 `{{ figure("NAME") }}` before a figure's caption, `{{ table_ref("NAME") }}` and `{{ figure_ref("NAME") }}` for
 their numbers, `{{ appendix() }}` where the appendix begins, and for a number
-`{{ contrasts("mnist", "distribution", "100 to 1.2%") | holm }}`: a record of a table by its names, in the words
+`{{ contrasts("mnist", "distribution", "100 to 1.2%") | holm }}`: a record of a table by its names, in words
 of formatting.PHRASES.
 """
 import argparse

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from inference import Correlation, Estimate, Ratio, Spread
 from stats import STANDARD, scheme_name
-from study import STUDIES
+from study import STUDIES, SWAPS
 
 FOUR = " ".join(STANDARD)           # the four schemes as columns
 NAMED = "study contrast range"      # what a test is asked for by
@@ -19,20 +19,24 @@ CONTRAST_LABELS = {"variance_scaling": "Kaiming − Xavier",
                    "distribution": "uniform − normal", "interaction": "interaction"}
 HEADS = {"study": "network, data", "range": "densities", "density": "% remaining", "p": "sign-flip p",
          "difference": "difference, points [95%]", "holm": "Holm p", "equivalence": "equivalence p (margin)",
-         **CONTRAST_LABELS, **{init: scheme_name(init) for init in STANDARD}}
+         **CONTRAST_LABELS, **{init: scheme_name(init) for init in STANDARD},
+         **{f"{layer} at {percent}%": f"{label} at {percent}%" for percent in (6.3, 1.6, 0.21)
+            for layer, label in {"fc1": "hidden 1", "fc2": "hidden 2", "out": "output"}.items()}}
 LABELS = {  # key of a record: {its value: as it is printed}, where it isn't the value itself
     "study": {name: study.title for name, study in STUDIES.items()} | {
         "screen": f"{STUDIES['mnist'].title}, screen"},
-    "quantity": {"eps": "eps in fc1", "auroc": "AUROC of the initial magnitude in fc1",
-                 "rho": "initial-to-update RMS ratio in fc1",
-                 "constant_inputs": "% of fc1's survivors on constant pixels"},
+    "quantity": {"eps": "eps", "auroc": "AUROC of the initial magnitude",
+                 "rho": "initial-to-update RMS ratio",
+                 "constant_inputs": "% of survivors on constant pixels"},
     "outcome": {"mean": "mean accuracy", "minus unpruned": "minus its unpruned network"},
     "inputs": {"all": "all weights", "not constant": "not on constant pixels",
                "not below 0.1%": "not on those active in < 0.1%",
                "not below 1%": "not on those active in < 1%"},
     "effect": {"upper": "mean accuracy", "test": "mean accuracy: the test",
                "other inputs": "mean accuracy, by weights on other pixels",
-               "survivors": "% of fc1's survivors on these pixels"},
+               "survivors": "% of survivors on these pixels"},
+    "schemes": {"shape_sign": scheme_name("shape_sign")},
+    "other": {init: scheme_name(init) for _, init in SWAPS},
     "control": {"reinit": "random reinitialization, the ticket's masks",
                 "shuffle": "the ticket's draw, shuffled masks",
                 "random_mask": "the ticket's draw, random masks", "oneshot": "one-shot"}}
@@ -77,11 +81,16 @@ def spread_text(found: Spread) -> str:
     return f"{found.mean:.2f}" + (f" ({found.sd:.2f})" if found.n > 1 else "")
 
 
+def typeset(shown: str) -> str:
+    """Numbers with a minus sign for a hyphen, but in exponents, and no line break in an interval."""
+    return re.sub(r"(?<!e)-(?=\d)", "\u2212", shown).replace(", ", ",\u00a0")
+
+
 def estimate_text(found: Estimate) -> str:
     """mean [95% interval], of one difference that difference."""
     if found.n < 2:
-        return f"{found.mean:+.2f}"
-    return f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
+        return typeset(f"{found.mean:+.2f}")
+    return typeset(f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]")
 
 
 def seed_counts_text(counts: list[int]) -> str:
@@ -92,13 +101,13 @@ def seed_counts_text(counts: list[int]) -> str:
 BY_KIND = {
     Spread: spread_text, Estimate: estimate_text, list: seed_counts_text, tuple: span,
     Ratio: lambda found: f"{found.mean:.3f} [{found.low:.3f}, {found.high:.3f}]",
-    Correlation: lambda found: f"{found.mean:+.2f} ({found.least:+.2f} to {found.largest:+.2f})",
+    Correlation: lambda found: typeset(f"{found.mean:+.2f} ({found.least:+.2f} to {found.largest:+.2f})"),
     Tested: lambda found: f"{estimate_text(found.difference)}, Holm p {p_text(found.holm)}"}
 BY_KEY = {  # of a value and its record
     **dict.fromkeys(("scheme", "against", "highest"), lambda init, _: scheme_name(init)),
     "p": lambda p, _: p_text(p), "holm": lambda p, _: p_text(p), "equivalence_p": lambda p, _: p_text(p),
     "margin": lambda margin, _: f"{margin:g}",
-    "equivalence": lambda p, record: f"{p_text(p)} (+-{record['margin']:g})",
+    "equivalence": lambda p, record: f"{p_text(p)} (\u00b1{record['margin']:g})",
     "contrast": lambda name, _: contrast_label(name),
     "quotient": lambda name, _: contrast_label(name).replace(" − ", " / "),
     "density": lambda density, _: density if isinstance(density, str) else f"{100 * density:g}",
@@ -115,7 +124,9 @@ def text(value: Any, key: str = "", record: Mapping = {}, digits: int = 2) -> st
         return BY_KEY[key](value, record)
     if type(value) in BY_KIND:
         return BY_KIND[type(value)](value)
-    return f"{value:.{digits}f}" if isinstance(value, float) else LABELS.get(key, {}).get(value, str(value))
+    if isinstance(value, float):
+        return typeset(f"{value:.{digits}f}")
+    return LABELS.get(key, {}).get(value, str(value))
 
 
 def phrase(name: str, found: Any) -> str | None:

@@ -204,8 +204,8 @@ SURVIVAL = {"eps": (("layers", "fc1", "eps"), 1), "auroc": (("layers", "fc1", "a
 @table(f"study quantity density {FOUR} difference n", "study quantity density", quantity="what",
        difference="uniform − normal [95%]")
 def survival(groups: dict) -> list[dict]:
-    """What survives, at single densities: mean (sd over seeds), and the contrast uniform − normal, by
-    seed."""
+    """What survives in the first fully connected layer, at single densities: mean (sd over seeds), and the
+    contrast uniform − normal, by seed."""
     records = []
     for name, _, schemes in studies(groups):
         for (quantity, (keys, scale)), wanted in itertools.product(SURVIVAL.items(), (
@@ -239,7 +239,8 @@ def influence_of(schemes: dict, key: str, wanted: float = INFLUENCE_AT) -> Value
        density="measured near %", eps="with eps", auroc="with AUROC", rho="with the RMS ratio")
 def influence(groups: dict) -> list[dict]:
     """Is accuracy lower where the initial magnitude has more influence on what survives? Rank correlation
-    (Spearman's), over the schemes of a seed, of mean test accuracy with each measure in fc1: mean over seeds
+    (Spearman's), over the schemes of a seed, of mean test accuracy with each measure in the first fully
+    connected layer: mean over seeds
     (least to largest). -1: one order is the reverse of the other. Schemes with a gain are left out. Of random
     signs eps is not defined, and AUROC is 0.5 by definition. Exploratory."""
     records = []

@@ -119,7 +119,7 @@ def change(groups: dict) -> list[dict]:
     return records
 
 
-@table(f"study density {FOUR} highest apart")
+@table(f"study density {FOUR} highest apart", apart="highest − lowest")
 def best(groups: dict) -> list[dict]:
     """Test accuracy (%) by scheme at single densities: mean (sd over seeds), the highest mean's scheme,
     and by how many points it is above the lowest. The last row of a network has the smallest % of weights
@@ -356,7 +356,7 @@ def heavy_tailed(groups: dict) -> str | None:
 
 
 @table("method contrast plain other n difference p holm upper sparse", "method contrast",
-       plain="xavier_normal", other="the other", upper=span(PARTS[0]), sparse=span(PARTS[1]))
+       plain="Xavier normal", other="the other", upper=span(PARTS[0]), sparse=span(PARTS[1]))
 def before(groups: dict) -> list[dict]:
     """Distributions under pruning at initialization, on seeds that these methods had not been run on: mean
     test accuracy over log density from 50 to 0.2%, mean (sd); exact sign-flip tests, one Holm family. The

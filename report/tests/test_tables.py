@@ -206,7 +206,8 @@ def test_zeroing_against_the_plain_schemes_of_later_seeds():
 def test_numbers_are_printed_by_their_kind():
     d = np.array([1.0, 2.0, 4.0, 9.0])      # t(0.975, 3) = 3.182
     half = 3.18244630528371 * statistics.stdev(d) / 2
-    assert formatting.text(inference.estimate(d)) == f"+4.000 [{4 - half:+.3f}, {4 + half:+.3f}]"
+    assert formatting.text(inference.estimate(d)) == (
+        f"+4.000 [\u2212{half - 4:.3f},\u00a0{4 + half:+.3f}]")
     assert formatting.text(inference.estimate(d[:1])) == "+1.00" and formatting.text(None) == ""
     assert formatting.text(inference.spread(d)) == "4.00 (3.56)"
     assert formatting.text(inference.spread(d[:1])) == "1.00"
