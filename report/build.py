@@ -18,6 +18,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import textwrap
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -41,6 +42,11 @@ PDF_STYLE = ("@page{size:A4;margin:14mm}html body{max-width:none;padding:0;font:
              "table{font-size:7pt;border-collapse:collapse;margin:.6em 0}"
              "td,th{border-bottom:1px solid #ddd;padding:1px 4px}th{vertical-align:bottom}"
              "td code{overflow-wrap:anywhere}img{max-width:100%}")
+
+
+LEFT, WIDTH, BOTTOM = 0.5, 12.3, 6.95       # inches: where a slide has what stands below its title
+TITLE, COVER = (LEFT, 0.15, WIDTH, 1.1), (LEFT, 1.6, WIDTH, 1.2)
+CHARACTERS = 1480           # on a line of a slide, times points of text, in a font as wide as DejaVu Sans
 
 
 class NotRun(jinja2.ChainableUndefined):
@@ -132,38 +138,84 @@ def write_box(slide, place: tuple, lines: list[str], size: float, bold: bool = F
         paragraph = frame.paragraphs[0] if number == 0 else frame.add_paragraph()
         run = paragraph.add_run()
         run.text, run.font.size, run.font.bold = line, Pt(size), bold
-        paragraph.space_after = Pt(8)
+        paragraph.space_after = Pt(size / 3)
+
+
+def write_points(slide, points: list[str], top: float, size: float, mark: str = "\u2022 ") -> float:
+    """Points, a paragraph each, from `top` on; returns where they end at the latest."""
+    points = [mark + point for point in points]
+    lines = sum(len(textwrap.wrap(point, int(CHARACTERS / size))) for point in points)
+    height = size / 72 * (1.2 * lines + len(points) / 3) + 0.1
+    write_box(slide, (LEFT, top, WIDTH, height), points, size)
+    return top + height
+
+
+def write_table(slide, rows: list[str], top: float) -> float:
+    """A Markdown table, its columns as wide as their longest cells; returns about where it ends."""
+    cells = [[cell.strip() for cell in row.split("|")] for row in rows if set(row) - set("|-: ")]
+    longest = [min(max(map(len, column)), 26) for column in zip(*cells)]
+    height = 0.42 * len(cells)
+    shown = slide.shapes.add_table(len(cells), len(longest), *map(Inches, (LEFT, top, WIDTH, height))).table
+    for column, length in zip(shown.columns, longest):
+        column.width = int(Inches(WIDTH) * length / sum(longest))
+    for cell, text in zip(shown.iter_cells(), sum(cells, [])):
+        cell.text = text
+        cell.text_frame.paragraphs[0].font.size = Pt(18)
+    return top + height
+
+
+def write_picture(slide, names: list[str], top: float) -> float:
+    """A picture, as large as fits between `top` and the slide's end; nothing where it was not drawn."""
+    for path in [HERE / name for name in names if (HERE / name).exists()]:
+        shape = slide.shapes.add_picture(str(path), 0, 0)
+        scale = min(Inches(WIDTH) / shape.width, Inches(BOTTOM - top) / shape.height)
+        shape.width, shape.height = int(shape.width * scale), int(shape.height * scale)
+        shape.left, shape.top = Inches(LEFT) + (Inches(WIDTH) - shape.width) // 2, Inches(top)
+    return BOTTOM
+
+
+def write_notes(slide, lines: list[str], top: float) -> float:
+    """What the speaker says."""
+    slide.notes_slide.notes_text_frame.text = " ".join(lines)
+    return top
+
+
+PARTS = {  # of a slide, in their order from above: how its lines begin, what writes them
+    r"^## (.*)": functools.partial(write_points, size=26, mark=""),
+    r"^\* (.*)": functools.partial(write_points, size=26),
+    r"^- (.*)": functools.partial(write_points, size=20),
+    r"^\|(.*)\|$": write_table,
+    r"^!\[\]\((.*)\)": write_picture,
+    r"^> (.*)": write_notes}
 
 
 def write_slide(slide, title: str, body: str, number: int) -> None:
-    """One slide: a title, points, at most one picture beside or, if it is flat, below them, and a number."""
-    write_box(slide, (0.5, 0.3, 12.3, 1), [title], 30, True)
-    points = [f"\u2022 {point}" for point in re.findall(r"^- (.*)", body, re.M)]
-    picture = re.search(r"!\[\]\((.*)\)", body)
-    if picture and (HERE / picture[1]).exists():
-        shape = slide.shapes.add_picture(str(HERE / picture[1]), 0, 0)
-        flat = shape.width > 1.7 * shape.height
-        left, top, width, height = (0.5, 2.75, 12.3, 4.4) if flat else (5.3, 1.3, 7.7, 5.7)
-        scale = min(Inches(width) / shape.width, Inches(height) / shape.height)
-        shape.left, shape.top = Inches(left), Inches(top)
-        shape.width, shape.height = int(shape.width * scale), int(shape.height * scale)
-        write_box(slide, (0.5, 1.2, *((12.3, 1.5) if flat else (4.6, 5.5))), points, 16 if flat else 18)
-    else:
-        write_box(slide, (0.5, 1.4, 12.3, 5.5), points, 22)
-    write_box(slide, (12.5, 7.0, 0.6, 0.4), [str(number)], 12)
+    """One slide: its title, what the body has of PARTS, one below the other, and a number."""
+    place = COVER if "\n## " in f"\n{body}" else TITLE
+    write_box(slide, place, [title], 32, True)
+    top = place[1] + place[3] + 0.05
+    for pattern, write in PARTS.items():
+        found = re.findall(pattern, body, re.M)
+        if found:
+            top = write(slide, found, top)
+    write_box(slide, (12.5, 7.0, 0.6, 0.4), [str(number)], 14)
 
 
 def slides(text: str, path: Path) -> None:
-    """A deck from Markdown: `# title` begins a slide, `- ` a point, `![](file)` its picture. Equal text and
-    pictures give equal bytes."""
+    """A deck from Markdown: `# title` begins a slide, `## ` a line of the cover, `* ` a point where there are
+    points alone, `- ` one in smaller type, `|` a row of a table, `![](file)` a picture, `> ` a line of the
+    speaker's notes. Equal text and pictures give equal bytes."""
     deck = pptx.Presentation()
     deck.slide_width, deck.slide_height = Inches(13.333), Inches(7.5)
     text = re.sub(r"(?<=[\s[+])-(?=\d)", "\u2212", text)   # a minus, after which no line breaks
     text = text.replace("+\u2212", "\u00b1")
+    text = re.sub(r"\[[^]|]*]|n = \d+|(Holm )?p \d", lambda found: found[0].replace(" ", "\u00a0"), text)
     for number, part in enumerate(re.split(r"^# ", text, flags=re.M)[1:], 1):
         title, _, body = part.partition("\n")
         write_slide(deck.slides.add_slide(deck.slide_layouts[6]), title, body, number)
-    deck.core_properties.modified = datetime.datetime(2026, 1, 1)
+    about = deck.core_properties
+    about.author = about.last_modified_by = "the maintainers"
+    about.modified = about.created = datetime.datetime(2026, 1, 1)
     packed = io.BytesIO()
     deck.save(packed)
     with zipfile.ZipFile(packed) as dated, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as plain:

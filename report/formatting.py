@@ -46,6 +46,7 @@ PHRASES = {  # what a template says of a record, or of one estimate
     "nats": "{difference} hundredths of a nat (n = {n})",
     "sign_flip": "{difference} points (n = {n}, sign-flip p {p})",
     "holm": "{difference} points (Holm p {holm})",
+    "tested": "{difference} points (n = {n}, Holm p {holm})",
     "both_p": "{difference} points (n = {n}, sign-flip p {p}, Holm {holm})",
     "tests": "{difference} points (n = {n}, sign-flip p {p}, Holm {holm}; equivalence within {margin}: "
              "p {equivalence_p})",

@@ -127,17 +127,27 @@ def test_the_pixels_are_active_in_as_many_images(name):
     assert found == {"images": len(x), "lit": [int((column > x.min()).sum()) for column in x.T]}
 
 
-def test_slides_have_their_titles_and_pictures_and_are_the_same_at_any_time(tmp_path, monkeypatch):
-    text = "# One\n- a\n- b\n\n# Two\n- LeNet-300 -1 [-2, +3] (+-0.1) 1e-04\n"
-    build.slides(text, tmp_path / "deck.pptx")
-    first = (tmp_path / "deck.pptx").read_bytes()
-    assert [[shape.text_frame.text for shape in slide.shapes] for slide in
-            pptx.Presentation(str(tmp_path / "deck.pptx")).slides] == [
-        ["One", "\u2022 a\n\u2022 b", "1"],
-        ["Two", "\u2022 LeNet-300 \u22121 [\u22122, +3] (\u00b10.1) 1e-04", "2"]]
+def test_slides_have_what_their_text_has_and_are_the_same_at_any_time(tmp_path, monkeypatch):
+    picture, deck = ROOT / "figures" / "study-diagram.png", tmp_path / "deck.pptx"
+    text = ("# One\n## two\n- a\n- b\n\n# Two\n* LeNet-300 -1 [-2, +3] (+-0.1) 1e-04\n\n"
+            f"| x | y -1 |\n|---|---|\n| 2 | n = 3 |\n\n![]({picture})\n![](not-drawn.png)\n\n"
+            "> Say -1\n> and 2.\n")
+    build.slides(text, deck)
+    first = deck.read_bytes()
+    one, two = pptx.Presentation(str(deck)).slides
+    assert [shape.text_frame.text for shape in one.shapes] == ["One", "two", "\u2022 a\n\u2022 b", "1"]
+    title, points, table, shown, number = two.shapes
+    assert [shape.text_frame.text for shape in (title, points, number)] == [
+        "Two", "\u2022 LeNet-300 \u22121 [\u22122,\u00a0+3] (\u00b10.1) 1e-04", "2"]
+    assert [[cell.text for cell in row.cells] for row in table.table.rows] == [
+        ["x", "y \u22121"], ["2", "n\u00a0=\u00a03"]]
+    assert shown.image.blob == picture.read_bytes() and not one.has_notes_slide
+    assert two.notes_slide.notes_text_frame.text == "Say \u22121 and 2."
+    ends = [shape.top + shape.height for shape in (title, points, table)]
+    assert all(end <= shape.top for end, shape in zip(ends, (points, table, shown)))    # nothing on another
     monkeypatch.setattr("time.time", lambda: 2e9)
-    build.slides(text, tmp_path / "deck.pptx")
-    assert (tmp_path / "deck.pptx").read_bytes() == first
+    build.slides(text, deck)
+    assert deck.read_bytes() == first
 
 
 def imported(path):
