@@ -1,15 +1,17 @@
 """Draws the figures of the report: each a function of {group: {scheme: runs}}, as stats.groups has them;
-nothing where it has not been run. Their captions are in report.md.j2.
+nothing where it has not been run. Their captions are in report.md.j2; those of the slides, named slide_...,
+have flatter panels and larger text, and stand in slides.md.j2.
 
     python report/figures.py [--runs results --figures figures]
 """
 import argparse
+import functools
 import itertools
 import json
 import math
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -19,15 +21,16 @@ sys.path.insert(0, str(HERE.parent))
 
 import plot  # noqa: E402
 import stats  # noqa: E402
+import tables  # noqa: E402
 from formatting import CONTRAST_LABELS, LABELS, seed_counts_text, span  # noqa: E402
 from inference import estimate, half_width, paired  # noqa: E402
 from inits import RARE  # noqa: E402
 from mechanism import active_images, influence_of, many_schemes, share_on  # noqa: E402
 from plot import keyed_above, panels, scheme_styles  # noqa: E402
 from stats import STANDARD, early_test_acc, matrix, scheme_name  # noqa: E402
-from study import (AT_INITIALIZATION, BY_KURTOSIS, CONTRASTS, CONTROL_GROUPS, FULL, METHODS,  # noqa: E402
-                   SPARSE, STUDIES, Study, by_scheme, candidates, confirming, exploring,
-                   seed_counts, studies, under)
+from study import (AT_INITIALIZATION, BY_KURTOSIS, CONTRASTS, CONTROL_GROUPS, FACTORS, FULL,  # noqa: E402
+                   METHODS, SCREEN, SPARSE, STUDIES, TWINS, Study, at_density, by_scheme, candidates,
+                   confirming, exploring, screen_scores, seed_counts, studies, under)
 
 from matplotlib import pyplot as plt  # noqa: E402  after plot, which sees to it that this import succeeds
 from matplotlib.figure import Figure  # noqa: E402
@@ -35,6 +38,8 @@ from matplotlib.markers import CARETDOWN  # noqa: E402
 
 STYLES = scheme_styles(())
 WIDTH, TEXT = 9, 11             # inches and points: printed 7 inches wide, text is of 8.6 points
+SLIDE = 8                       # inches: on a slide 12.3 wide, text is of 16.9 points
+CONV = "conv2-first"            # the study of a convolutional network that the slides show
 ENDS = (0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 15, 20, 30, 50)  # last ticks of density
 KURTOSIS = {"shape_sign": 1, "shape_arcsine": 1.5, "shape_uniform": 1.8, "xavier_uniform": 1.8,
             "shape_trunc2": 2.37, "truncated_glorot": 2.37, "shape_normal": 3, "xavier_normal": 3,
@@ -42,13 +47,16 @@ KURTOSIS = {"shape_sign": 1, "shape_arcsine": 1.5, "shape_uniform": 1.8, "xavier
 TESTED = ("xavier_uniform", "shape_t4")     # under pruning at initialization, on the confirming seeds
 COLORS = {"magnitude, layer by layer": "#0072B2", "movement": "#CC79A7", "SNIP, global": "#D55E00",
           "SynFlow, global": "#009E73"}
+KINDS = {"standard scheme": "#E69F00", "custom scheme, goes to the test": "#009E73",
+         "custom scheme": "0.7"}      # colours of bars
 FLOOR = -4.5                      # points: what is lower is drawn at the edge
+SCREEN_FLOOR = -1.8               # the same on the slide of the screen
 
 
-def sheet(count: int, columns: int, height: float, **how) -> tuple[Figure, list]:
-    """A figure of `count` panels, `height` inches high in all: the figure, the list of its axes."""
+def sheet(count: int, columns: int, height: float, width: float = WIDTH, **how) -> tuple[Figure, list]:
+    """A figure of `count` panels, in all `height` by `width` inches: the figure, the list of its axes."""
     columns = min(count, columns)
-    return panels(count, columns, WIDTH / columns, (height - 1) / math.ceil(count / columns), **how)
+    return panels(count, columns, width / columns, (height - 1) / math.ceil(count / columns), **how)
 
 
 def density_axis(axis, density: np.ndarray, label: str) -> None:
@@ -98,16 +106,21 @@ def tradeoff(groups: dict) -> Figure | None:
         return None
     figure, axes = sheet(len(found), 3, 0.8 + 2.9 * math.ceil(len(found) / 3))
     for axis, (_, study, schemes) in zip(axes, found):
-        drawn = {init: matrix(schemes[init], early_test_acc) for init in STANDARD if init in schemes}
-        means = [line(axis, density, 100 * values, label=scheme_name(init), ms=4, lw=1.2, **STYLES[init])
-                 for init, (density, values) in drawn.items()]
-        unpruned = np.mean([mean[0] for mean in means])
-        axis.axhline(unpruned, color="0.3", ls=":", lw=1.2)
-        axis.text(0.3, unpruned, "unpruned", transform=axis.get_yaxis_transform(), ha="center", va="top")
-        sparsest = min((density for density, _ in drawn.values()), key=np.nanmin)
-        density_axis(axis, sparsest, "test accuracy (%)" if axis.get_subplotspec().is_first_col() else "")
-        axis.set_title(two_lines(study.title, max(len(values) for _, values in drawn.values())))
+        draw_tradeoff(axis, study, schemes)
     return keyed_above(figure, axes[0])
+
+
+def draw_tradeoff(axis, study: Study, schemes: dict) -> None:
+    """Accuracy of the four schemes against density, and the mean of the unpruned networks."""
+    drawn = {init: matrix(schemes[init], early_test_acc) for init in STANDARD if init in schemes}
+    means = [line(axis, density, 100 * values, label=scheme_name(init), ms=4, lw=1.2, **STYLES[init])
+             for init, (density, values) in drawn.items()]
+    unpruned = np.mean([mean[0] for mean in means])
+    axis.axhline(unpruned, color="0.3", ls=":", lw=1.2)
+    axis.text(0.3, unpruned, "unpruned", transform=axis.get_yaxis_transform(), ha="center", va="top")
+    sparsest = min((density for density, _ in drawn.values()), key=np.nanmin)
+    density_axis(axis, sparsest, "test accuracy (%)" if axis.get_subplotspec().is_first_col() else "")
+    axis.set_title(two_lines(study.title, max(len(values) for _, values in drawn.values())))
 
 
 def shown_studies(groups: dict) -> list[tuple]:
@@ -261,31 +274,42 @@ def doses(groups: dict) -> Figure | None:
 def shapes(groups: dict) -> Figure | None:
     """Distributions minus Xavier normal in the order of their kurtosis, a line a way of pruning; under
     pruning at initialization also those that were tested."""
-    found = {name: minus_normal(under(groups, name), BY_KURTOSIS) for name in COLORS}
-    found = {name: gaps for name, gaps in found.items() if len(gaps) == len(BY_KURTOSIS)}
+    found = shape_gaps(groups)
     if not found:
         return None
     figure, axes = sheet(2, 2, 4.6)
-    counts = {}
+    after, before = ([name for name in found if (name in AT_INITIALIZATION) == at] for at in (False, True))
+    draw_shapes(axes[0], groups, {name: found[name] for name in after})
+    axes[0].set(title="pruning after training", ylabel="mean accuracy minus\nXavier normal's (points)")
+    draw_shapes(axes[1], groups, {name: found[name] for name in before})
+    axes[1].set_title("pruning at initialization")
+    return keyed_above(figure, *axes)
+
+
+def shape_gaps(groups: dict) -> dict[str, dict]:
+    """{way of pruning: `minus_normal` of the distributions}, of those that have them all."""
+    found = {name: minus_normal(under(groups, name), BY_KURTOSIS) for name in COLORS}
+    return {name: gaps for name, gaps in found.items() if len(gaps) == len(BY_KURTOSIS)}
+
+
+def draw_shapes(axis, groups: dict, found: dict) -> None:
+    """Rows of `shape_gaps`, and beside them, of pruning at initialization, the seeds of the test."""
+    counts, inits = {}, list(next(iter(found.values())))
     for place, (name, gaps) in enumerate(found.items()):
-        axis, x = axes[name in AT_INITIALIZATION], np.arange(len(gaps)) + 0.12 * (place % 2) - 0.1
-        style = {"color": COLORS[name], "capsize": 3, "ms": 6}
+        x, style = np.arange(len(inits)) + 0.12 * place - 0.1, {"color": COLORS[name], "capsize": 3, "ms": 6}
         bars(axis, x, padded(gaps.values()), fmt="o-", label=name, **style)
         counts["o", "0.3", "exploratory"] = min(len(d) for init, d in gaps.items() if init != "xavier_normal")
         tested = minus_normal(under(groups, name, choose=confirming), TESTED)
-        if axis is axes[1] and tested:
-            bars(axis, x[[BY_KURTOSIS.index(init) for init in tested]] + 0.24, padded(tested.values()),
+        if name in AT_INITIALIZATION and tested:
+            bars(axis, x[list(map(inits.index, tested))] + 0.24, padded(tested.values()),
                  fmt="D", mfc="white", **style)
             counts["D", "white", "tested"] = min(map(len, tested.values()))
-    for (fmt, fill, what), n in counts.items():
-        axes[1].errorbar([], [], fmt=fmt, color="0.3", mfc=fill, label=f"n = {n}, {what}")
-    labels = [f"{scheme_name(init)}, {KURTOSIS[init]:g}".replace("inf", "∞") for init in BY_KURTOSIS]
-    for axis, title in zip(axes, ("pruning after training", "pruning at initialization")):
-        axis.axhline(0, color="0.5", lw=1)
-        axis.set(title=title, xlabel="initial distribution, its kurtosis")
-        axis.set_xticks(range(len(labels)), labels=labels, rotation=40, ha="right", rotation_mode="anchor")
-    axes[0].set_ylabel("mean accuracy minus\nXavier normal's (points)")
-    return keyed_above(figure, *axes)
+    for (fmt, fill, what), n in counts.items() if found.keys() & set(AT_INITIALIZATION) else ():
+        axis.errorbar([], [], fmt=fmt, color="0.3", mfc=fill, label=f"n = {n}, {what}")
+    labels = [f"{scheme_name(init)}, {KURTOSIS[init]:g}".replace("inf", "∞") for init in inits]
+    axis.axhline(0, color="0.5", lw=1)
+    axis.set_xlabel("initial distribution, its kurtosis")
+    axis.set_xticks(range(len(labels)), labels=labels, rotation=40, ha="right", rotation_mode="anchor")
 
 
 def minus_normal(means: dict, inits: Iterable[str]) -> dict[str, np.ndarray]:
@@ -377,17 +401,17 @@ def survival(groups: dict) -> Figure | None:
     return keyed_above(figure, axes[0])
 
 
-def rare_inputs(groups: dict) -> Figure | None:
+def rare_inputs(groups: dict, height: float = 4.2, width: float = WIDTH) -> Figure | None:
     """First-layer weights kept on rarely active pixels."""
     schemes = {init: runs for init, runs in confirming(groups, FULL).items() if init in STANDARD}
     if not schemes:
         return None
     active, images = active_images(STUDIES["mnist"])
-    figure, (axis,) = sheet(1, 1, 4.2)
+    figure, (axis,) = sheet(1, 1, height, width)
     for init, runs in schemes.items():
         density, values = matrix(runs, share_on(active < RARE * images))
         line(axis, density, 100 * values, label=scheme_name(init), ms=4, **STYLES[init])
-    density_axis(axis, density, "share of first-layer survivors\non rarely active pixels (%)")
+    density_axis(axis, density, "first-layer survivors on\nrarely active pixels (%)")
     axis.set_ylim(bottom=0)
     return keyed_above(figure, axis)
 
@@ -411,25 +435,25 @@ def inputs(groups: dict) -> Figure | None:
     return figure
 
 
-def inits(groups: dict) -> Figure | None:
+def inits(groups: dict, height: float = 3.6, width: float = WIDTH) -> Figure | None:
     """The initial weights of the first layer."""
     schemes = {init: runs for init, runs in confirming(groups, FULL).items() if init in STANDARD}
     layer = next((layer for runs in schemes.values() for layer in runs[0]["init"]), None)
     if layer is None:
         return None
-    figure, (axis,) = sheet(1, 1, 3.6)
+    figure, (axis,) = sheet(1, 1, height, width)
     plot.draw_initial_weights(axis, schemes, layer, STYLES)
     axis.set(xlabel="initial weight, first layer", ylabel="probability density")
     return keyed_above(figure, axis)
 
 
-def controls(groups: dict) -> Figure | None:
+def controls(groups: dict, height: float = 5, width: float = WIDTH) -> Figure | None:
     """The ticket against its controls."""
     runs = {LABELS["control"].get(name, name): exploring(groups, group).get("xavier_normal", [])
             for name, group in CONTROL_GROUPS.items()}
     if not all(runs.values()):
         return None
-    figure, (axis,) = sheet(1, 1, 5)
+    figure, (axis,) = sheet(1, 1, height, width)
     for (name, its), color, marker in zip(runs.items(), [*plot.LAYERS[2:6], "black"], "osD^v"):
         density, values = matrix(its, early_test_acc)
         line(axis, density, 100 * values, color=color, marker=marker, ms=4, label=f"{name} (n = {len(its)})")
@@ -438,13 +462,13 @@ def controls(groups: dict) -> Figure | None:
     return figure
 
 
-def earlier(groups: dict) -> Figure | None:
+def earlier(groups: dict, height: float = 4, width: float = WIDTH) -> Figure | None:
     """The earlier study's true test accuracies beside this one's, LeNet-300-100 on MNIST."""
     table = json.loads((HERE / "earlier-study.json").read_text())["table"]
     schemes = confirming(groups, FULL)
     if not schemes.keys() & set(STANDARD):
         return None
-    figure, axes = sheet(2, 2, 4, sharey=True)
+    figure, axes = sheet(2, 2, height, width, sharey=True)
     for init in filter(schemes.get, STANDARD):
         row, style = table[f"lenet {init.replace('_', '-')}"], {"ms": 4, **STYLES[init]}
         mean, half = np.array(row["mean"]), half_width(np.array(row["sd"]), row["n"])
@@ -496,9 +520,9 @@ BOXES = {"seed, scheme": (0.08, 0.85), "initial weights w0\n(kept)": (0.31, 0.85
 ARROWS = [(0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (5, 2), (4, 6), (6, 7)]
 
 
-def diagram(groups: dict) -> Figure | None:
+def diagram(groups: dict, height: float = 3.4, width: float = WIDTH) -> Figure | None:
     """The experiment as boxes and arrows."""
-    figure, (axis,) = sheet(1, 1, 3.4)
+    figure, (axis,) = sheet(1, 1, height, width)
     boxes = [axis.text(x, y, text, ha="center", va="center",
                        bbox={"boxstyle": "round,pad=0.5", "fc": "#E8F1F8", "ec": "#0072B2"})
              for text, (x, y) in BOXES.items()]
@@ -513,9 +537,137 @@ def diagram(groups: dict) -> Figure | None:
     return figure
 
 
+def of_study(groups: dict, name: str, height: float, *draw: Callable) -> Figure | None:
+    """A panel of one study for each function of an axis, the study and its schemes' runs."""
+    found = next((row[1:] for row in studies(groups) if row[0] == name), None)
+    if not found or not all(map(found[1].get, STANDARD)):
+        return None
+    figure, axes = sheet(len(draw), 2, height, SLIDE)
+    for axis, function in zip(axes, draw):
+        function(axis, *found)
+    return keyed_above(figure, *axes)
+
+
+def draw_forest(axis, study: Study, schemes: dict) -> None:
+    """The two factors' contrasts over the study's ranges."""
+    n = draw_contrasts(axis, study, schemes, {CONTRAST_LABELS[name]: FACTORS[name] for name in FACTORS})
+    axis.set_title(two_lines(study.title, n))
+
+
+def draw_factors(axis, study: Study, schemes: dict) -> None:
+    """The two factors' contrasts at every density: means, 95% t intervals and, as dots, seeds."""
+    density, _ = matrix(schemes[STANDARD[0]], early_test_acc)
+    levels = [{init: at_density(schemes[init], wanted) for init in STANDARD} for wanted in density]
+    for place, (name, weights) in enumerate(FACTORS.items()):
+        x, color = 100 * density * (1.03 - 0.06 * place), ("black", "#009E73")[place]
+        d = padded(paired(values, weights) for values in levels)
+        axis.plot(x, d.T, ".", color=color, alpha=0.4, ms=4)
+        bars(axis, x, d, fmt="so"[place] + "-", color=color, ms=5, lw=1.4, label=CONTRAST_LABELS[name])
+    axis.axhline(0, color="0.5", lw=1)
+    density_axis(axis, density, "difference (points)")
+
+
+def slide_screen(groups: dict) -> Figure | None:
+    """The screen's scores minus Xavier normal's as bars, the highest first, of the standard schemes and those
+    that could be chosen."""
+    scores = {init: found for init, found in screen_scores(groups).items()
+              if len(found) >= SCREEN and init not in TWINS and not init.endswith("_lit")}
+    gaps = minus_normal(scores, scores) if "xavier_normal" in scores else {}
+    order = sorted(gaps.keys() - {"xavier_normal"}, key=lambda init: -np.mean(gaps[init]))
+    chosen, standard = candidates(groups)
+    if not chosen or not standard:
+        return None
+    figure, axes = sheet(2, 2, 3.25, SLIDE, sharex=True)
+    for axis, inits in zip(axes, np.array_split(order, 2)):
+        for place, init in enumerate(inits):
+            kind = ("standard scheme" if init in STANDARD else
+                    "custom scheme, goes to the test" if init in chosen else "custom scheme")
+            draw_bar(axis, place, gaps[init], kind)
+        axis.axvline(0, color="0.3", lw=1)
+        axis.set(xlim=(SCREEN_FLOOR, 0.6), ylim=(len(inits) - 0.4, -0.6), xlabel="score (points)")
+        axis.set_yticks(range(len(inits)), labels=map(scheme_name, inits))
+        axis.grid(axis="y", visible=False)
+    return keyed_above(figure, *axes)
+
+
+def draw_bar(axis, height: float, d: np.ndarray, kind: str) -> None:
+    """The mean of differences as a bar with its 95% interval; below SCREEN_FLOOR the mean as a number."""
+    found = estimate(d)
+    axis.barh(height, found.mean, 0.75, color=KINDS[kind], label=kind)
+    axis.plot((found.low, found.high), [height] * 2, color="black", lw=1.2)
+    if found.mean < SCREEN_FLOOR:
+        axis.text(SCREEN_FLOOR, height, f" ◀ −{-found.mean:.1f}", va="center")
+
+
+def slide_customs(groups: dict) -> Figure | None:
+    """The candidate schemes minus the best standard one on MNIST, and random signs minus Xavier uniform on
+    Conv-2 at every density."""
+    found, (chosen, base) = {name: row for name, *row in studies(groups)}, candidates(groups)
+    if not chosen or not {"mnist", CONV} <= found.keys() or "shape_sign" not in found[CONV][1]:
+        return None
+    figure, (left, right) = sheet(2, 2, 2.55, SLIDE)
+    study, schemes = found["mnist"]
+    n = draw_contrasts(left, study, schemes, {scheme_name(init): {init: 1, base: -1} for init in chosen})
+    left.set(title=two_lines(study.title, n), xlabel=f"mean accuracy minus\n{scheme_name(base)}'s (points)")
+    study, schemes = found[CONV]
+    draw_differences(right, study, schemes, "xavier_uniform", ["shape_sign"])
+    right.set_title(two_lines(f"random signs, {study.title}", len(schemes["shape_sign"])))
+    return figure
+
+
+def slide_shapes(groups: dict) -> Figure | None:
+    """The panel of `shapes` with pruning at initialization, without random signs, which are far below."""
+    found = {name: {init: d for init, d in gaps.items() if init != "shape_sign"}
+             for name, gaps in shape_gaps(groups).items() if name in AT_INITIALIZATION}
+    if not found:
+        return None
+    figure, (axis,) = sheet(1, 1, 2.8, SLIDE)
+    draw_shapes(axis, groups, found)
+    labels = [label.get_text().replace(", ", "\n") for label in axis.get_xticklabels()]
+    axis.set_xticks(axis.get_xticks(), labels=labels, rotation=0, ha="center", rotation_mode="default")
+    axis.set_ylabel("mean accuracy minus\nnormal's (points)")
+    return keyed_above(figure, axis)
+
+
+REASONS = {  # row of tables.reasons: what the slide calls it
+    "masks of gain 4, values of Xavier normal": "masks of weights × 4",
+    "values of gain 4, masks of Xavier normal": "values of weights × 4",
+    "the four schemes, reset to signs of one magnitude": "reset to the signs alone",
+    "the four schemes, reset and rescaled to each unit's unpruned norm": "reset and rescaled by unit"}
+
+
+def slide_reasons(groups: dict) -> Figure | None:
+    """What masks, values, signs and rescaling do to mean accuracy at extreme sparsity."""
+    found = {row["what"]: row["sparse"] for row in tables.reasons(groups)}
+    if not found.keys() >= REASONS.keys():
+        return None
+    figure, (axis,) = sheet(1, 1, 2.65, SLIDE)
+    for height, what in enumerate(REASONS):
+        axis.barh(height, found[what].mean, 0.6, color="#56B4E9")
+        axis.plot((found[what].low, found[what].high), [height] * 2, color="black", lw=2)
+    axis.axvline(0, color="0.3", lw=1)
+    axis.set_yticks(range(len(REASONS)), labels=REASONS.values())
+    axis.set(ylim=(len(REASONS) - 0.5, -0.5), xlabel=f"change of mean accuracy from {span(SPARSE)} of the "
+             f"weights (points), n = {found[what].n}")
+    axis.grid(axis="y", visible=False)
+    return figure
+
+
+SLIDES = {  # figures of slides that are one of the report's at another size, or of a single study
+    "diagram": functools.partial(diagram, height=3.15, width=SLIDE),
+    "inits": functools.partial(inits, height=2.65, width=SLIDE),
+    "controls": functools.partial(controls, height=2.85, width=SLIDE),
+    "rare_inputs": functools.partial(rare_inputs, height=2.8, width=SLIDE),
+    "earlier": functools.partial(earlier, height=3.3, width=SLIDE),
+    "mnist": lambda groups: of_study(groups, "mnist", 3.3, draw_tradeoff),
+    "forest": lambda groups: of_study(groups, "mnist", 2.55, draw_forest),
+    "fashion": lambda groups: of_study(groups, "fashion", 2.55, draw_tradeoff, draw_forest),
+    "conv2": lambda groups: of_study(groups, CONV, 2.8, draw_tradeoff, draw_factors)}
+
 FIGURES = {function.__name__: function for function in (
     diagram, tradeoff, differences, customs, methods, doses, shapes, influence, survival, rare_inputs,
-    controls, earlier, inputs, inits, examples)}
+    controls, earlier, inputs, inits, examples, slide_screen, slide_customs, slide_shapes, slide_reasons)}
+FIGURES |= {f"slide_{name}": function for name, function in SLIDES.items()}
 
 
 def draw(groups: dict, folder: Path) -> None:

@@ -19,10 +19,10 @@ from stats import STANDARD, scheme_name
 from study import FULL, HALVED, METHODS, SPARSE, STUDIES, WHOLE
 
 from .conftest import ROOT
-from .made import (CONFIRMING, EXPLORING, FACTORS, FULL_PARTS, HALF_PARTS, HALVES, INITS, accuracy, at, made,
-                   over, plain, random_groups)
+from .made import (CONFIRMING, EXPLORING, FACTORS, FULL_PARTS, HALF_PARTS, HALVES, INITS, accuracy, across,
+                   at, made, over, plain, random_groups, swapped)
 
-DRAWN = sorted(set(figures.FIGURES) - {"diagram", "examples"})
+DRAWN = sorted(set(figures.FIGURES) - {"diagram", "slide_diagram", "examples"})
 
 
 @pytest.fixture(autouse=True)
@@ -166,6 +166,98 @@ def test_distributions_have_the_plain_means_of_exploring_and_of_tested_seeds():
         drawn(pairs[2 * place + 1], name, ("xavier_uniform", "shape_t4"), CONFIRMING)
     assert explored.get_label() == "n = 4, exploratory"     # one seed lacks Xavier uniform
     assert tested.get_label() == "n = 6, tested"
+
+
+def test_slides_have_the_plain_means_of_one_study():
+    def assert_lines(axis, group, seeds):
+        for line, init in zip(axis.lines, STANDARD):
+            assert line.get_ydata()[8] == mean(group, init, seeds, at(8))
+
+    def assert_factors(axis, group, seeds, parts):
+        assert_intervals(axis, [plain(group, weights, seeds, over(*part))
+                                for part in parts for weights in FACTORS.values()])
+    found = random_groups()
+    axis, = figures.FIGURES["slide_mnist"](found).axes
+    assert_lines(axis, FULL, CONFIRMING)
+    axis, = figures.FIGURES["slide_forest"](found).axes
+    assert_factors(axis, FULL, CONFIRMING, FULL_PARTS.values())
+    left, right = figures.FIGURES["slide_fashion"](found).axes
+    assert_lines(left, FASHION, CONFIRMING)
+    assert_factors(right, FASHION, CONFIRMING, [HALF_PARTS[part] for part in STUDIES["fashion"].ranges])
+    left, right = figures.FIGURES["slide_conv2"](found).axes
+    assert_lines(left, FIRST, range(10, 13))
+    for container, weights in zip(right.containers, FACTORS.values(), strict=True):
+        assert container.lines[0].get_ydata().tolist() == [pytest.approx(statistics.mean(
+            plain(FIRST, weights, range(10, 13), at(number)))) for number in range(9)]
+
+
+def test_the_slide_of_the_screen_has_the_plain_means_of_validation_from_the_highest_down():
+    left, right = figures.slide_screen(random_groups()).axes
+    names, found = {scheme_name(init): init for init in INITS}, []
+    for axis in (left, right):
+        for label, bar, ends in zip(axis.get_yticklabels(), axis.patches, axis.lines):
+            init = names.pop(label.get_text())
+            d = plain(HALVED, {init: 1, "xavier_normal": -1}, EXPLORING,
+                      over(0, 9, lambda level: 100 * level["val_acc"][1]))
+            found.append(bar.get_width())
+            assert found[-1] == pytest.approx(statistics.mean(d), abs=1e-9)
+            assert ends.get_xdata() == pytest.approx(inference.estimate(np.array(d))[1:3])
+    assert list(names) == ["Xavier normal"] and found == sorted(found, reverse=True)
+    axis = plt.figure().add_subplot()
+    figures.draw_bar(axis, 0, np.array([-5.5, -5.9]), "custom scheme")
+    assert "−5.7" in axis.texts[0].get_text()       # cut, and said
+
+
+def test_the_slide_of_custom_schemes_has_the_plain_differences():
+    found = random_groups()
+    chosen, base = study.candidates(found)
+    left, right = figures.slide_customs(found).axes
+    assert_intervals(left, [plain(FULL, {init: 1, base: -1}, CONFIRMING, over(*part))
+                            for part in FULL_PARTS.values() for init in chosen])
+    assert_differences(right, FIRST, ["shape_sign"], "xavier_uniform", range(10, 13))
+
+
+def test_the_slide_of_shapes_is_the_reports_panel_without_random_signs():
+    right, = figures.slide_shapes(random_groups()).axes
+    whole = figures.shapes(random_groups()).axes[1]
+    assert [text.get_text().replace("\n", ", ") for text in right.get_xticklabels()] == [
+        text.get_text() for text in whole.get_xticklabels()][1:]
+    for place, (own, other) in enumerate(zip(right.containers, whole.containers, strict=True)):
+        values = other.lines[0].get_ydata().tolist()
+        assert own.get_label() == other.get_label()
+        assert own.lines[0].get_ydata().tolist() == (values[1:] if place in (0, 2) else values)
+
+
+def test_the_slide_of_reasons_has_the_plain_means_of_masks_values_and_restarts():
+    axis, = figures.slide_reasons(random_groups()).axes
+    way, plainly = "magnitude, layer by layer", (HALVED, "xavier_normal")
+    cases = [{(swapped("xavier_normal@4", way), "xavier_normal"): 1, plainly: -1},
+             {(swapped("xavier_normal", way), "xavier_normal@4"): 1, plainly: -1},
+             *({(group, init): sign / 4 for group, sign in ((study.VARIANTS[name], 1), (HALVED, -1))
+                for init in STANDARD} for name in ("signs of w0 alone", "w0 rescaled to each unit's norm"))]
+    for bar, ends, weights in zip(axis.patches, axis.lines, cases):
+        d = inference.estimate(np.array(across(weights, EXPLORING, over(*HALF_PARTS[SPARSE]))))
+        assert (bar.get_width(), *ends.get_xdata()) == pytest.approx(d[:3])
+
+
+def test_slides_at_another_size_show_what_the_report_does(nine_pixels):
+    noise = np.random.default_rng(0)
+    runs = [made("xavier_normal", seed, noise.uniform(90, 98, 29).tolist(), group=group)
+            for group in study.CONTROL_GROUPS.values() for seed in EXPLORING]
+    drawn = [made(init, seed, 90.0) | {"init": {"fc1": {"min": -1, "max": 1, "hist": [1, seed, 3]}}}
+             for init in STANDARD for seed in (10, 11)]
+
+    def shown(name, groups):
+        axes = figures.FIGURES[name](groups).axes
+        return [(line.get_xydata().tolist(), line.get_label()) for axis in axes for line in axis.lines] + [
+            patch.get_data().values.tolist() for axis in axes for patch in axis.patches
+            if hasattr(patch, "get_data")] + [text.get_text() for axis in axes for text in axis.texts]
+    for name, groups in {"controls": stats.groups(runs), "earlier": of_groups(FULL), "diagram": {},
+                         "rare_inputs": of_groups(FULL), "inits": stats.groups(drawn)}.items():
+        assert shown(f"slide_{name}", groups) == shown(name, groups) != []
+    (points, label), *_ = shown("controls", stats.groups(runs))
+    assert label == "ticket (n = 5)" and points[4][1] == pytest.approx(
+        statistics.mean(accuracy(run["levels"][4]) for run in runs[:5]))
 
 
 def test_the_influence_has_the_plain_means_of_measure_and_accuracy():
