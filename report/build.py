@@ -42,8 +42,6 @@ PDF_STYLE = ("@page{size:A4;margin:14mm}html body{max-width:none;padding:0;font:
              "table{font-size:7pt;border-collapse:collapse;margin:.6em 0}"
              "td,th{border-bottom:1px solid #ddd;padding:1px 4px}th{vertical-align:bottom}"
              "td code{overflow-wrap:anywhere}img{max-width:100%}")
-
-
 LEFT, WIDTH, BOTTOM = 0.5, 12.3, 6.95       # inches: where a slide has what stands below its title
 TITLE, COVER = (LEFT, 0.15, WIDTH, 1.1), (LEFT, 1.6, WIDTH, 1.2)
 CHARACTERS = 1480           # on a line of a slide, times points of text, in a font as wide as DejaVu Sans
