@@ -186,6 +186,7 @@ if [ "${1:-}" = report ]; then
         echo "run_all.sh: the report needs more packages: pip install -r report/requirements.txt" >&2; exit 2
     fi
     $PYTHON report/figures.py
+    $PYTHON report/slide_figures.py
     exec $PYTHON report/build.py
 fi
 if [ "${1:-}" = list ]; then list "${2:-core}"; exit; fi

@@ -1,4 +1,4 @@
-"""Builds the report, the slides and the README's answer from results/, on figures that figures.py has drawn.
+"""Builds the report, the slides and the README's answer from results/ and the figures.
 
     python report/build.py     REPORT.md, slides.pptx, and report.pdf where pandoc and chromium are at hand
 

@@ -1,11 +1,9 @@
 """Draws the figures of the report: each a function of {group: {scheme: runs}}, as stats.groups has them;
-nothing where it has not been run. Their captions are in report.md.j2; those of the slides, named slide_...,
-have flatter panels and larger text, and stand in slides.md.j2.
+nothing where it has not been run. Their captions are in report.md.j2.
 
     python report/figures.py [--runs results --figures figures]
 """
 import argparse
-import functools
 import itertools
 import json
 import math
@@ -21,16 +19,15 @@ sys.path.insert(0, str(HERE.parent))
 
 import plot  # noqa: E402
 import stats  # noqa: E402
-import tables  # noqa: E402
 from formatting import CONTRAST_LABELS, LABELS, seed_counts_text, span  # noqa: E402
 from inference import estimate, half_width, paired  # noqa: E402
 from inits import RARE  # noqa: E402
 from mechanism import active_images, influence_of, many_schemes, share_on  # noqa: E402
 from plot import keyed_above, panels, scheme_styles  # noqa: E402
 from stats import STANDARD, early_test_acc, matrix, scheme_name  # noqa: E402
-from study import (AT_INITIALIZATION, BY_KURTOSIS, CONTRASTS, CONTROL_GROUPS, FACTORS, FULL,  # noqa: E402
-                   METHODS, SCREEN, SPARSE, STUDIES, TWINS, Study, at_density, by_scheme, candidates,
-                   confirming, exploring, screen_scores, seed_counts, studies, under)
+from study import (AT_INITIALIZATION, BY_KURTOSIS, CONTRASTS, CONTROL_GROUPS, FULL,  # noqa: E402
+                   METHODS, SPARSE, STUDIES, Study, by_scheme, candidates, confirming, exploring,
+                   seed_counts, studies, under)
 
 from matplotlib import pyplot as plt  # noqa: E402  after plot, which sees to it that this import succeeds
 from matplotlib.figure import Figure  # noqa: E402
@@ -38,8 +35,6 @@ from matplotlib.markers import CARETDOWN  # noqa: E402
 
 STYLES = scheme_styles(())
 WIDTH, TEXT = 9, 11             # inches and points: printed 7 inches wide, text is of 8.6 points
-SLIDE = 8                       # inches: on a slide 12.3 wide, text is of 16.9 points
-CONV = "conv2-first"            # the study of a convolutional network that the slides show
 ENDS = (0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 15, 20, 30, 50)  # last ticks of density
 KURTOSIS = {"shape_sign": 1, "shape_arcsine": 1.5, "shape_uniform": 1.8, "xavier_uniform": 1.8,
             "shape_trunc2": 2.37, "truncated_glorot": 2.37, "shape_normal": 3, "xavier_normal": 3,
@@ -47,10 +42,7 @@ KURTOSIS = {"shape_sign": 1, "shape_arcsine": 1.5, "shape_uniform": 1.8, "xavier
 TESTED = ("xavier_uniform", "shape_t4")     # under pruning at initialization, on the confirming seeds
 COLORS = {"magnitude, layer by layer": "#0072B2", "movement": "#CC79A7", "SNIP, global": "#D55E00",
           "SynFlow, global": "#009E73"}
-KINDS = {"standard scheme": "#E69F00", "custom scheme, goes to the test": "#009E73",
-         "custom scheme": "0.7"}      # colours of bars
 FLOOR = -4.5                      # points: what is lower is drawn at the edge
-SCREEN_FLOOR = -1.8               # the same on the slide of the screen
 
 
 def sheet(count: int, columns: int, height: float, width: float = WIDTH, **how) -> tuple[Figure, list]:
@@ -537,142 +529,14 @@ def diagram(groups: dict, height: float = 3.4, width: float = WIDTH) -> Figure |
     return figure
 
 
-def of_study(groups: dict, name: str, height: float, *draw: Callable) -> Figure | None:
-    """A panel of one study for each function of an axis, the study and its schemes' runs."""
-    found = next((row[1:] for row in studies(groups) if row[0] == name), None)
-    if not found or not all(map(found[1].get, STANDARD)):
-        return None
-    figure, axes = sheet(len(draw), 2, height, SLIDE)
-    for axis, function in zip(axes, draw):
-        function(axis, *found)
-    return keyed_above(figure, *axes)
-
-
-def draw_forest(axis, study: Study, schemes: dict) -> None:
-    """The two factors' contrasts over the study's ranges."""
-    n = draw_contrasts(axis, study, schemes, {CONTRAST_LABELS[name]: FACTORS[name] for name in FACTORS})
-    axis.set_title(two_lines(study.title, n))
-
-
-def draw_factors(axis, study: Study, schemes: dict) -> None:
-    """The two factors' contrasts at every density: means, 95% t intervals and, as dots, seeds."""
-    density, _ = matrix(schemes[STANDARD[0]], early_test_acc)
-    levels = [{init: at_density(schemes[init], wanted) for init in STANDARD} for wanted in density]
-    for place, (name, weights) in enumerate(FACTORS.items()):
-        x, color = 100 * density * (1.03 - 0.06 * place), ("black", "#009E73")[place]
-        d = padded(paired(values, weights) for values in levels)
-        axis.plot(x, d.T, ".", color=color, alpha=0.4, ms=4)
-        bars(axis, x, d, fmt="so"[place] + "-", color=color, ms=5, lw=1.4, label=CONTRAST_LABELS[name])
-    axis.axhline(0, color="0.5", lw=1)
-    density_axis(axis, density, "difference (points)")
-
-
-def slide_screen(groups: dict) -> Figure | None:
-    """The screen's scores minus Xavier normal's as bars, the highest first, of the standard schemes and those
-    that could be chosen."""
-    scores = {init: found for init, found in screen_scores(groups).items()
-              if len(found) >= SCREEN and init not in TWINS and not init.endswith("_lit")}
-    gaps = minus_normal(scores, scores) if "xavier_normal" in scores else {}
-    order = sorted(gaps.keys() - {"xavier_normal"}, key=lambda init: -np.mean(gaps[init]))
-    chosen, standard = candidates(groups)
-    if not chosen or not standard:
-        return None
-    figure, axes = sheet(2, 2, 3.25, SLIDE, sharex=True)
-    for axis, inits in zip(axes, np.array_split(order, 2)):
-        for place, init in enumerate(inits):
-            kind = ("standard scheme" if init in STANDARD else
-                    "custom scheme, goes to the test" if init in chosen else "custom scheme")
-            draw_bar(axis, place, gaps[init], kind)
-        axis.axvline(0, color="0.3", lw=1)
-        axis.set(xlim=(SCREEN_FLOOR, 0.6), ylim=(len(inits) - 0.4, -0.6), xlabel="score (points)")
-        axis.set_yticks(range(len(inits)), labels=map(scheme_name, inits))
-        axis.grid(axis="y", visible=False)
-    return keyed_above(figure, *axes)
-
-
-def draw_bar(axis, height: float, d: np.ndarray, kind: str) -> None:
-    """The mean of differences as a bar with its 95% interval; below SCREEN_FLOOR the mean as a number."""
-    found = estimate(d)
-    axis.barh(height, found.mean, 0.75, color=KINDS[kind], label=kind)
-    axis.plot((found.low, found.high), [height] * 2, color="black", lw=1.2)
-    if found.mean < SCREEN_FLOOR:
-        axis.text(SCREEN_FLOOR, height, f" ◀ −{-found.mean:.1f}", va="center")
-
-
-def slide_customs(groups: dict) -> Figure | None:
-    """The candidate schemes minus the best standard one on MNIST, and random signs minus Xavier uniform on
-    Conv-2 at every density."""
-    found, (chosen, base) = {name: row for name, *row in studies(groups)}, candidates(groups)
-    if not chosen or not {"mnist", CONV} <= found.keys() or "shape_sign" not in found[CONV][1]:
-        return None
-    figure, (left, right) = sheet(2, 2, 2.55, SLIDE)
-    study, schemes = found["mnist"]
-    n = draw_contrasts(left, study, schemes, {scheme_name(init): {init: 1, base: -1} for init in chosen})
-    left.set(title=two_lines(study.title, n), xlabel=f"mean accuracy minus\n{scheme_name(base)}'s (points)")
-    study, schemes = found[CONV]
-    draw_differences(right, study, schemes, "xavier_uniform", ["shape_sign"])
-    right.set_title(two_lines(f"random signs, {study.title}", len(schemes["shape_sign"])))
-    return figure
-
-
-def slide_shapes(groups: dict) -> Figure | None:
-    """The panel of `shapes` with pruning at initialization, without random signs, which are far below."""
-    found = {name: {init: d for init, d in gaps.items() if init != "shape_sign"}
-             for name, gaps in shape_gaps(groups).items() if name in AT_INITIALIZATION}
-    if not found:
-        return None
-    figure, (axis,) = sheet(1, 1, 2.8, SLIDE)
-    draw_shapes(axis, groups, found)
-    labels = [label.get_text().replace(", ", "\n") for label in axis.get_xticklabels()]
-    axis.set_xticks(axis.get_xticks(), labels=labels, rotation=0, ha="center", rotation_mode="default")
-    axis.set_ylabel("mean accuracy minus\nnormal's (points)")
-    return keyed_above(figure, axis)
-
-
-REASONS = {  # row of tables.reasons: what the slide calls it
-    "masks of gain 4, values of Xavier normal": "masks of weights × 4",
-    "values of gain 4, masks of Xavier normal": "values of weights × 4",
-    "the four schemes, reset to signs of one magnitude": "reset to the signs alone",
-    "the four schemes, reset and rescaled to each unit's unpruned norm": "reset and rescaled by unit"}
-
-
-def slide_reasons(groups: dict) -> Figure | None:
-    """What masks, values, signs and rescaling do to mean accuracy at extreme sparsity."""
-    found = {row["what"]: row["sparse"] for row in tables.reasons(groups)}
-    if not found.keys() >= REASONS.keys():
-        return None
-    figure, (axis,) = sheet(1, 1, 2.65, SLIDE)
-    for height, what in enumerate(REASONS):
-        axis.barh(height, found[what].mean, 0.6, color="#56B4E9")
-        axis.plot((found[what].low, found[what].high), [height] * 2, color="black", lw=2)
-    axis.axvline(0, color="0.3", lw=1)
-    axis.set_yticks(range(len(REASONS)), labels=REASONS.values())
-    axis.set(ylim=(len(REASONS) - 0.5, -0.5), xlabel=f"change of mean accuracy from {span(SPARSE)} of the "
-             f"weights (points), n = {found[what].n}")
-    axis.grid(axis="y", visible=False)
-    return figure
-
-
-SLIDES = {  # figures of slides that are one of the report's at another size, or of a single study
-    "diagram": functools.partial(diagram, height=3.15, width=SLIDE),
-    "inits": functools.partial(inits, height=2.65, width=SLIDE),
-    "controls": functools.partial(controls, height=2.85, width=SLIDE),
-    "rare_inputs": functools.partial(rare_inputs, height=2.8, width=SLIDE),
-    "earlier": functools.partial(earlier, height=3.3, width=SLIDE),
-    "mnist": lambda groups: of_study(groups, "mnist", 3.3, draw_tradeoff),
-    "forest": lambda groups: of_study(groups, "mnist", 2.55, draw_forest),
-    "fashion": lambda groups: of_study(groups, "fashion", 2.55, draw_tradeoff, draw_forest),
-    "conv2": lambda groups: of_study(groups, CONV, 2.8, draw_tradeoff, draw_factors)}
-
 FIGURES = {function.__name__: function for function in (
     diagram, tradeoff, differences, customs, methods, doses, shapes, influence, survival, rare_inputs,
-    controls, earlier, inputs, inits, examples, slide_screen, slide_customs, slide_shapes, slide_reasons)}
-FIGURES |= {f"slide_{name}": function for name, function in SLIDES.items()}
+    controls, earlier, inputs, inits, examples)}
 
 
-def draw(groups: dict, folder: Path) -> None:
-    """Writes every figure, and says which have nothing to be drawn from."""
-    for name, function in FIGURES.items():
+def draw(figures: dict[str, Callable], groups: dict, folder: Path) -> None:
+    """Writes {name: figure of the groups}, and says which have nothing to be drawn from."""
+    for name, function in figures.items():
         figure = function(groups)
         if figure:
             plot.write(folder / f"study-{name}.png", plot.png(figure))
@@ -680,8 +544,9 @@ def draw(groups: dict, folder: Path) -> None:
             plot.say(f"study-{name}: nothing to draw it from")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Draw the figures of the report.")
+def main(figures: dict[str, Callable] = FIGURES) -> None:
+    """Draws figures by a command's arguments."""
+    parser = argparse.ArgumentParser(description="Draw the figures of the report, or those of the slides.")
     add, home = parser.add_argument, HERE.parent
     add("--runs", type=plot.path_arg, default=home / "results", help="folder of runs' metrics")
     add("--figures", type=plot.path_arg, default=home / "figures", help="folder to write to")
@@ -689,7 +554,7 @@ def main() -> None:
     plot.set_style()
     plt.rcParams.update({"font.size": TEXT, "axes.titlesize": TEXT, "legend.fontsize": TEXT,
                          "figure.constrained_layout.w_pad": 0.1})
-    draw(stats.groups([run for run in stats.read(args.runs) if run["levels"]]), args.figures)
+    draw(figures, stats.groups([run for run in stats.read(args.runs) if run["levels"]]), args.figures)
 
 
 if __name__ == "__main__":

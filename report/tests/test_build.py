@@ -156,7 +156,8 @@ def imported(path):
 
 
 def test_the_scripts_know_nothing_of_the_study_and_its_files_only_what_is_above_them():
-    order = ["inference", "study", "formatting", "mechanism", "tables", "code_tables", "figures", "build"]
+    order = ["inference", "study", "formatting", "mechanism", "tables", "code_tables", "figures",
+             "slide_figures", "build"]
     scripts, files = ({path.stem for path in folder.glob("*.py")} for folder in (ROOT, ROOT / "report"))
     assert set(order) == files
     for path in (*ROOT.glob("*.py"), *ROOT.glob("tests/*.py")):

@@ -13,6 +13,7 @@ from matplotlib.text import Text
 
 import figures
 import inference
+import slide_figures
 import stats
 import study
 from stats import STANDARD, scheme_name
@@ -22,7 +23,8 @@ from .conftest import ROOT
 from .made import (CONFIRMING, EXPLORING, FACTORS, FULL_PARTS, HALF_PARTS, HALVES, INITS, accuracy, across,
                    at, made, over, plain, random_groups, swapped)
 
-DRAWN = sorted(set(figures.FIGURES) - {"diagram", "slide_diagram", "examples"})
+ALL = {**figures.FIGURES, **{f"slide_{name}": draw for name, draw in slide_figures.FIGURES.items()}}
+DRAWN = sorted(set(ALL) - {"diagram", "slide_diagram", "examples"})
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +52,7 @@ def test_nothing_is_drawn_of_nothing_custom_schemes_alone_and_short_runs(name):
     runs = [made(init, seed, 90.0 + seed) for init in ("shape_sign", "truncated_glorot") for seed in (10, 11)]
     runs += [made(init, seed, 90.0, **{**HALVES, "levels": 3})
              for init in ("xavier_normal", "xavier_normal@2") for seed in (0, 1)]
-    assert not figures.FIGURES[name]({}) and not figures.FIGURES[name](stats.groups(runs))
+    assert not ALL[name]({}) and not ALL[name](stats.groups(runs))
 
 
 def test_the_tradeoff_has_the_plain_means_of_fresh_seeds():
@@ -177,14 +179,14 @@ def test_slides_have_the_plain_means_of_one_study():
         assert_intervals(axis, [plain(group, weights, seeds, over(*part))
                                 for part in parts for weights in FACTORS.values()])
     found = random_groups()
-    axis, = figures.FIGURES["slide_mnist"](found).axes
+    axis, = slide_figures.FIGURES["mnist"](found).axes
     assert_lines(axis, FULL, CONFIRMING)
-    axis, = figures.FIGURES["slide_forest"](found).axes
+    axis, = slide_figures.FIGURES["forest"](found).axes
     assert_factors(axis, FULL, CONFIRMING, FULL_PARTS.values())
-    left, right = figures.FIGURES["slide_fashion"](found).axes
+    left, right = slide_figures.FIGURES["fashion"](found).axes
     assert_lines(left, FASHION, CONFIRMING)
     assert_factors(right, FASHION, CONFIRMING, [HALF_PARTS[part] for part in STUDIES["fashion"].ranges])
-    left, right = figures.FIGURES["slide_conv2"](found).axes
+    left, right = slide_figures.FIGURES["conv2"](found).axes
     assert_lines(left, FIRST, range(10, 13))
     for container, weights in zip(right.containers, FACTORS.values(), strict=True):
         assert container.lines[0].get_ydata().tolist() == [pytest.approx(statistics.mean(
@@ -192,7 +194,7 @@ def test_slides_have_the_plain_means_of_one_study():
 
 
 def test_the_slide_of_the_screen_has_the_plain_means_of_validation_from_the_highest_down():
-    left, right = figures.slide_screen(random_groups()).axes
+    left, right = slide_figures.screen(random_groups()).axes
     names, found = {scheme_name(init): init for init in INITS}, []
     for axis in (left, right):
         for label, bar, ends in zip(axis.get_yticklabels(), axis.patches, axis.lines):
@@ -204,21 +206,21 @@ def test_the_slide_of_the_screen_has_the_plain_means_of_validation_from_the_high
             assert ends.get_xdata() == pytest.approx(inference.estimate(np.array(d))[1:3])
     assert list(names) == ["Xavier normal"] and found == sorted(found, reverse=True)
     axis = plt.figure().add_subplot()
-    figures.draw_bar(axis, 0, np.array([-5.5, -5.9]), "custom scheme")
+    slide_figures.draw_bar(axis, 0, np.array([-5.5, -5.9]), "custom scheme")
     assert "−5.7" in axis.texts[0].get_text()       # cut, and said
 
 
 def test_the_slide_of_custom_schemes_has_the_plain_differences():
     found = random_groups()
     chosen, base = study.candidates(found)
-    left, right = figures.slide_customs(found).axes
+    left, right = slide_figures.customs(found).axes
     assert_intervals(left, [plain(FULL, {init: 1, base: -1}, CONFIRMING, over(*part))
                             for part in FULL_PARTS.values() for init in chosen])
     assert_differences(right, FIRST, ["shape_sign"], "xavier_uniform", range(10, 13))
 
 
 def test_the_slide_of_shapes_is_the_reports_panel_without_random_signs():
-    right, = figures.slide_shapes(random_groups()).axes
+    right, = slide_figures.shapes(random_groups()).axes
     whole = figures.shapes(random_groups()).axes[1]
     assert [text.get_text().replace("\n", ", ") for text in right.get_xticklabels()] == [
         text.get_text() for text in whole.get_xticklabels()][1:]
@@ -229,7 +231,7 @@ def test_the_slide_of_shapes_is_the_reports_panel_without_random_signs():
 
 
 def test_the_slide_of_reasons_has_the_plain_means_of_masks_values_and_restarts():
-    axis, = figures.slide_reasons(random_groups()).axes
+    axis, = slide_figures.reasons(random_groups()).axes
     way, plainly = "magnitude, layer by layer", (HALVED, "xavier_normal")
     cases = [{(swapped("xavier_normal@4", way), "xavier_normal"): 1, plainly: -1},
              {(swapped("xavier_normal", way), "xavier_normal@4"): 1, plainly: -1},
@@ -248,7 +250,7 @@ def test_slides_at_another_size_show_what_the_report_does(nine_pixels):
              for init in STANDARD for seed in (10, 11)]
 
     def shown(name, groups):
-        axes = figures.FIGURES[name](groups).axes
+        axes = ALL[name](groups).axes
         return [(line.get_xydata().tolist(), line.get_label()) for axis in axes for line in axis.lines] + [
             patch.get_data().values.tolist() for axis in axes for patch in axis.patches
             if hasattr(patch, "get_data")] + [text.get_text() for axis in axes for text in axis.texts]
@@ -361,7 +363,7 @@ def test_a_place_that_takes_no_figures_is_named(tmp_path, monkeypatch):
 
 
 def test_a_pipe_that_is_closed_is_no_fault_of_the_folder(tmp_path, monkeypatch):
-    def closed(groups, folder):
+    def closed(shown, groups, folder):
         raise BrokenPipeError
     monkeypatch.setattr(figures, "draw", closed)
     monkeypatch.setattr(stats, "read", lambda root: [])
