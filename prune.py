@@ -1,4 +1,4 @@
-"""Pruning: train, score the weights, mask the smallest, rewind the rest, again.
+"""Pruning: train, mask the lowest-scoring weights, reset the others, repeat.
 
     python prune.py --net conv --init kaiming_uniform --seed 2
     python prune.py --net fc --init xavier_normal kaiming_normal --seed 0 1 2

@@ -240,7 +240,7 @@ REWINDS = {
     "none": Rewind(keep_trained, "the trained weights: no rewinding"),
     "signs": Rewind(signs, "sign(w0) times the standard deviation of the layer's w0: Zhou et al. 2019, "
                     "arXiv 1905.01067"),
-    "rescaled": Rewind(rescaled, "the surviving w0, scaled to each unit's dense norm: after Evci et al. "
+    "rescaled": Rewind(rescaled, "the surviving w0, scaled to each unit's unpruned norm: after Evci et al. "
                        "2022, arXiv 2010.03533"),
 }
 

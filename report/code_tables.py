@@ -17,7 +17,7 @@ table = partial(formatting.table, TABLES)
 KINDS = {"conv": "convolutional", "fc": "hidden", "out": "output"}      # of layers, as people call them
 
 
-@table("network layers weights data rate pruned", rate="learning rate", pruned="pruned a round")
+@table("network layers weights data rate pruned", rate="learning rate", pruned="pruned per round")
 def networks(groups: dict) -> list[dict]:
     """The networks, their weights by layer, and Frankle & Carbin's settings for each."""
     records = []
@@ -39,7 +39,7 @@ def schemes(groups: dict) -> list[dict]:
 
 
 @table("study weights rate batch epochs pruned rounds last n", weights="weights", rate="learning rate",
-       epochs="epochs a level", pruned="removed a round", last="% remaining at the end", n="seeds")
+       epochs="epochs per level", pruned="removed per round", last="% remaining at the end", n="seeds")
 def settings(groups: dict) -> list[dict]:
     """Settings by network and data set. Every level is trained from the initial values by Adam (0.9, 0.999)
     without weight decay, its state made anew; biases are not pruned. Pixels have mean 0 and standard

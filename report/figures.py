@@ -505,10 +505,10 @@ def examples(groups: dict, folder: Path | None = None) -> Figure | None:
 
 
 BOXES = {"seed, scheme": (0.08, 0.85), "initial weights w0\n(kept)": (0.31, 0.85),
-         "w0 under the mask": (0.585, 0.85), "train 5 epochs,\nfresh Adam": (0.87, 0.85),
+         "w0 under the mask": (0.585, 0.85), "train, with Adam's\nstate reset": (0.87, 0.85),
          "measure: validation\nand test accuracy": (0.87, 0.47),
-         "new mask: rank |w| in\neach layer, remove a fifth": (0.585, 0.47),
-         "metrics, a record\na level": (0.87, 0.1), "tables, figures,\ntests": (0.585, 0.1)}
+         "new mask: in each layer\nremove the smallest |w|": (0.585, 0.47),
+         "results, one record\nper level": (0.87, 0.1), "tables, figures,\ntests": (0.585, 0.1)}
 ARROWS = [(0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (5, 2), (4, 6), (6, 7)]
 
 

@@ -38,9 +38,10 @@ LABELS = {  # key of a record: {its value: as it is printed}, where it isn't the
     "schemes": {"shape_sign": scheme_name("shape_sign")},
     "other": {init: scheme_name(init) for _, init in SWAPS},
     "control": {"reinit": "random reinitialization, the ticket's masks",
-                "shuffle": "the ticket's draw, shuffled masks",
-                "random_mask": "the ticket's draw, random masks", "oneshot": "one-shot"}}
+                "shuffle": "the ticket's values, shuffled masks",
+                "random_mask": "the ticket's values, random masks", "oneshot": "one-shot"}}
 PHRASES = {  # what a template says of a record, or of one estimate
+    "short": "{short}", "holm_p": "{holm}",
     "counted": "{difference} (n = {n})",
     "points": "{difference} points (n = {n})",
     "nats": "{difference} hundredths of a nat (n = {n})",
@@ -94,6 +95,11 @@ def estimate_text(found: Estimate) -> str:
     return typeset(f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]")
 
 
+def short_text(found: Estimate) -> str:
+    """The same with two decimals."""
+    return typeset(f"{found.mean:+.2f} [{found.low:+.2f}, {found.high:+.2f}]")
+
+
 def seed_counts_text(counts: list[int]) -> str:
     """20, or 20/19/20/20 where they differ."""
     return "/".join(map(str, counts if len(set(counts)) > 1 else counts[:1]))
@@ -107,6 +113,7 @@ BY_KIND = {
 BY_KEY = {  # of a value and its record
     **dict.fromkeys(("scheme", "against", "highest"), lambda init, _: scheme_name(init)),
     "p": lambda p, _: p_text(p), "holm": lambda p, _: p_text(p), "equivalence_p": lambda p, _: p_text(p),
+    "short": lambda found, _: short_text(found),
     "margin": lambda margin, _: f"{margin:g}",
     "equivalence": lambda p, record: f"{p_text(p)} (\u00b1{record['margin']:g})",
     "contrast": lambda name, _: contrast_label(name),
@@ -135,7 +142,7 @@ def phrase(name: str, found: Any) -> str | None:
     record = found if isinstance(found, dict) else {"difference": found, "n": found and found.n}
     if record["difference"] is None:
         return None
-    record = {**record, "equivalence_p": record.get("equivalence")}
+    record = {**record, "equivalence_p": record.get("equivalence"), "short": record["difference"]}
     keys = re.findall(r"{(\w+)}", PHRASES[name])
     return PHRASES[name].format_map({key: text(record[key], key, record) for key in keys})
 

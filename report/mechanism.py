@@ -113,11 +113,10 @@ def why(groups: dict) -> list[dict]:
     return records
 
 
-@table("method other range plain masks_given_a masks_given_b values_given_a values_given_b masks_mean "
-       "values_mean n", "method other range", method="masks by", other="B", plain="masks A, values A",
+@table("method other range plain masks_given_a masks_given_b values_given_a values_given_b n",
+       "method other range", method="masks by", other="B", plain="masks A, values A",
        masks_given_a="masks B − A, values A", masks_given_b="masks B − A, values B",
-       values_given_a="values B − A, masks A", values_given_b="values B − A, masks B",
-       masks_mean="masks B − A, mean", values_mean="values B − A, mean")
+       values_given_a="values B − A, masks A", values_given_b="values B − A, masks B")
 def swaps(groups: dict) -> list[dict]:
     """Masks of one scheme with the initial values of another, A being Xavier normal: mean test accuracy over
     log density and its differences. Exploratory."""
@@ -133,9 +132,7 @@ def swaps(groups: dict) -> list[dict]:
             crossed[masks + values] = range_means(exploring(groups, group).get(of[values], []), bounds)
         if all(crossed.values()):
             weights = {"masks_given_a": {"BA": 1, "AA": -1}, "masks_given_b": {"BB": 1, "AB": -1},
-                       "values_given_a": {"AB": 1, "AA": -1}, "values_given_b": {"BB": 1, "BA": -1},
-                       "masks_mean": {"AA": -0.5, "AB": -0.5, "BA": 0.5, "BB": 0.5},
-                       "values_mean": {"AA": -0.5, "AB": 0.5, "BA": -0.5, "BB": 0.5}}
+                       "values_given_a": {"AB": 1, "AA": -1}, "values_given_b": {"BB": 1, "BA": -1}}
             records.append({"method": name, "other": other, "range": bounds,
                             "plain": spread(crossed["AA"].values()), "n": min(map(len, crossed.values())),
                             **{what: estimate(paired(crossed, own)) for what, own in weights.items()}})

@@ -68,7 +68,8 @@ def verdict(record: dict) -> str:
 @table(TESTED, NAMED)
 def contrasts(groups: dict) -> list[dict]:
     """Planned contrasts of mean accuracy over log density, at the minimum of the validation loss: paired by
-    seed, exact sign-flip tests, one Holm family a network; Student's t intervals."""
+    seed, exact sign-flip tests, one Holm family per network; Student's t intervals. Equivalence p's, and
+    verdicts by them, are not corrected."""
     return [record for name, study, schemes in studies(groups)
             for record in study_tests(name, study, schemes, study.ranges, CONTRASTS)]
 
@@ -105,7 +106,7 @@ def retained(groups: dict) -> list[dict]:
        difference="accuracy there minus unpruned, points [95%]")
 def change(groups: dict) -> list[dict]:
     """Conv nets: the contrasts of accuracy at the least density of the first range minus that of the same
-    network unpruned, which is what pruning gives or takes. Exact sign-flip tests, one Holm family a
+    network unpruned, which is what pruning gives or takes. Exact sign-flip tests, one Holm family per
     network."""
     records = []
     for name, study, schemes in studies(groups):
@@ -121,8 +122,8 @@ def change(groups: dict) -> list[dict]:
 
 @table(f"study density {FOUR} highest apart", apart="highest − lowest")
 def best(groups: dict) -> list[dict]:
-    """Test accuracy (%) by scheme at single densities: mean (sd over seeds), the highest mean's scheme,
-    and by how many points it is above the lowest. The last row of a network has the smallest % of weights
+    """Test accuracy (%) by scheme at single densities: mean (sd over seeds), the scheme with the highest
+    mean, and how many points it is above the lowest. The last row of a network has the smallest % of weights
     down to which every level is within 1 point of its own unpruned network, a median over seeds, and the
     scheme that needs the fewest. Single densities are not tested."""
     records = []
@@ -226,8 +227,8 @@ def stops(groups: dict) -> list[dict]:
 @table(f"{NAMED} training validation n", NAMED, training="training loss", validation="validation loss")
 def fits(groups: dict) -> list[dict]:
     """Training loss (mean over the batches since the evaluation before) and validation loss at its minimum,
-    in hundredths of a nat, averaged over each range as accuracy is; above 0 is the worse. Paired by seed,
-    with 95% intervals. Exploratory."""
+    in hundredths of a nat, averaged over each range as accuracy is: above 0 the first named has the higher
+    loss. Paired by seed, with 95% intervals. Exploratory."""
     records = []
     for name, study, schemes in studies(groups):
         for bounds in study.ranges:
@@ -245,8 +246,9 @@ def fits(groups: dict) -> list[dict]:
 @table("scheme score difference upper sparse n", "scheme", difference="minus Xavier normal",
        upper=f"test, {span(UPPER)}", sparse=f"test, {span(SPARSE)}")
 def screen(groups: dict) -> list[dict]:
-    """Every scheme, half of the weights a round, by its score: mean validation accuracy over log density from
-    100 to 0.2%, mean (sd); the differences are paired by seed. Exploratory."""
+    """Every scheme, half of the weights per round, by its score: mean validation accuracy over log density
+    from 100 to 0.21%, mean (sd); the differences are paired by seed. "By quantiles": another draw from the
+    distribution. Exploratory."""
     scores, schemes = screen_scores(groups), exploring(groups, HALVED)
     upper, sparse = (by_scheme(schemes, bounds) for bounds in (UPPER, SPARSE))
     return [{"scheme": init, "score": spread(scores[init].values()), "upper": spread(upper[init].values()),
@@ -276,8 +278,9 @@ def rates(groups: dict) -> list[dict]:
        scheme="custom scheme", against="standard scheme", p="max-T p")
 def customs(groups: dict) -> list[dict]:
     """Custom schemes minus standard ones on seeds that no scheme was chosen by: mean test accuracy over log
-    density. The candidate schemes against the best standard scheme of the screen: max-T sign-flip test, a
-    family a network. Random signs against Xavier uniform on Conv-2: a family of one."""
+    density. The candidate schemes against the best standard scheme of the screen: max-T sign-flip test, one
+    family per network. Random signs against Xavier uniform on Conv-2: a family of one, which two of the first
+    three seeds suggested."""
     chosen, standard = candidates(groups)
     records = []
     for name, study, schemes in studies(groups):
@@ -306,8 +309,8 @@ def max_t_records(name: str, study: Study, schemes: dict, cases: list[tuple]) ->
 @table("method mean variance_scaling distribution signs heavy n", "method", mean="mean of the four",
        signs="random signs − best standard", heavy="Student's t − Xavier normal")
 def methods(groups: dict) -> list[dict]:
-    """Under other pruning methods: mean test accuracy over log density from 50 to 0.2% (filters 0.6%), of the
-    four schemes; paired differences with 95% t intervals. The best standard scheme is the screen's. Rows
+    """Under other pruning methods: mean test accuracy over log density from 50 to 0.21% (filters 0.6%), of
+    the four schemes; paired differences with 95% t intervals. The best standard scheme is the screen's. Rows
     without "test" are exploratory. The two with it have seeds that these methods had not been run on, Xavier
     uniform − Xavier normal in place of the contrast, and one Holm family of four."""
     standard, heavy = candidates(groups)[1], {"shape_t4": 1, "xavier_normal": -1}
@@ -359,7 +362,7 @@ def heavy_tailed(groups: dict) -> str | None:
        plain="Xavier normal", other="the other", upper=span(PARTS[0]), sparse=span(PARTS[1]))
 def before(groups: dict) -> list[dict]:
     """Distributions under pruning at initialization, on seeds that these methods had not been run on: mean
-    test accuracy over log density from 50 to 0.2%, mean (sd); exact sign-flip tests, one Holm family. The
+    test accuracy over log density from 50 to 0.21%, mean (sd); exact sign-flip tests, one Holm family. The
     last two columns have the difference in two parts; they are not in the protocol."""
     chosen, cases = heavy_tailed(groups), []
     for name in AT_INITIALIZATION:
@@ -490,15 +493,16 @@ REASONS = {  # what is changed: the table that has it, its row but for the range
     **{f"the four schemes, {label}": (mechanism.why, {"variant": variant}, "change") for label, variant in {
         "reset to signs of one magnitude": "signs of w0 alone",
         "reset and rescaled to each unit's unpruned norm": "w0 rescaled to each unit's norm",
-        "trained 12 epochs a level": "12 epochs a level"}.items()}}
+        "trained 12 epochs per level": "12 epochs a level"}.items()}}
 
 
 @table("what upper sparse n", "what", what="what is changed", upper=f"{span(UPPER)}, points [95%]",
        sparse=f"{span(SPARSE)}, points [95%]")
 def reasons(groups: dict) -> list[dict]:
     """What one change does to mean test accuracy over log density: paired differences from Xavier normal or,
-    where it says so, from the mean of the four schemes unchanged. MNIST, half of the weights a round,
-    exploring seeds. A gain multiplies all initial weights. Exploratory."""
+    where it says so, from the mean of the four schemes unchanged; under movement, from Xavier normal under
+    movement. MNIST, half of the weights per round, exploring seeds. A gain multiplies all initial weights.
+    Exploratory."""
     found = {function: function(groups) for function, *_ in REASONS.values()}
     records = []
     for what, (function, names, key) in REASONS.items():
