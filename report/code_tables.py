@@ -42,7 +42,7 @@ def schemes(groups: dict) -> list[dict]:
        epochs="epochs per level", pruned="removed per round", last="% remaining at the end", n="seeds")
 def settings(groups: dict) -> list[dict]:
     """Settings by network and data set. Every level is trained from the initial values by Adam (0.9, 0.999)
-    without weight decay, its state made anew; biases are not pruned. Pixels have mean 0 and standard
+    without weight decay, with its state reset; biases are not pruned. Pixels have mean 0 and standard
     deviation 1 over the training images."""
     records = []
     for name, study, schemes in studies(groups):

@@ -53,7 +53,7 @@ PHRASES = {  # what a template says of a record, or of one estimate
              "p {equivalence_p})",
     "max_t": "{difference} points (n = {n}, max-T p {p}; equivalence: p {equivalence})",
     "equivalence": "{difference} points (n = {n}, sign-flip p {p}, equivalence p {equivalence_p})",
-    "margin_p": "equivalence p {equivalence_p}",
+    "margin_p": "{equivalence_p}",
     "ratio": "{difference} (n = {n}, sign-flip p {p})"}
 
 

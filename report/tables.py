@@ -76,7 +76,8 @@ def contrasts(groups: dict) -> list[dict]:
 
 @table(TESTED, NAMED)
 def pairs(groups: dict) -> list[dict]:
-    """All pairs of the four schemes, on the same mean accuracies; a Holm family for each of these."""
+    """All pairs of the four schemes, on the same mean accuracies; one Holm family for each network and
+    range."""
     return [record for name, study, schemes in studies(groups) for bounds in study.ranges
             for record in study_tests(name, study, schemes, [bounds], PAIRS)]
 
@@ -84,9 +85,9 @@ def pairs(groups: dict) -> list[dict]:
 @table(f"{NAMED} unpruned last change difference p holm n", NAMED, unpruned="unpruned",
        last="at the least density", change="minus unpruned", difference="mean accuracy minus unpruned")
 def retained(groups: dict) -> list[dict]:
-    """The contrasts of the unpruned networks, at the least density of each range, the second minus the first,
-    and of the mean accuracy minus each network's own unpruned accuracy, with the p of a sign-flip test of
-    this and Holm's, over the rows of a network. Exploratory: not in the protocol."""
+    """For each contrast: in the unpruned networks; at the least density of the range; the second of these
+    minus the first; and in mean accuracy minus each network's own unpruned accuracy, with its sign-flip p and
+    Holm's over the rows of a network. Exploratory: not in the protocol."""
     records = []
     for name, study, schemes in studies(groups):
         unpruned, cases = {init: at_density(runs, 1) for init, runs in schemes.items()}, []
@@ -123,9 +124,9 @@ def change(groups: dict) -> list[dict]:
 @table(f"study density {FOUR} highest apart", apart="highest − lowest")
 def best(groups: dict) -> list[dict]:
     """Test accuracy (%) by scheme at single densities: mean (sd over seeds), the scheme with the highest
-    mean, and how many points it is above the lowest. The last row of a network has the smallest % of weights
-    down to which every level is within 1 point of its own unpruned network, a median over seeds, and the
-    scheme that needs the fewest. Single densities are not tested."""
+    mean, and how many points it is above the lowest. The last row of a network has the smallest % of weights,
+    interpolated between levels, down to which accuracy stays within 1 point of its own unpruned network, a
+    median over seeds, and the scheme that needs the fewest. Single densities are not tested."""
     records = []
     for name, study, schemes in studies(groups):
         for wanted in (1, 0.21, 0.07, 0.03, 0.012, 0.005, 0.0021):
@@ -185,10 +186,10 @@ def limits(groups: dict) -> list[dict]:
        unpruned="unpruned network", difference="ratio [95%]", whole="runs at 100%")
 def needs(groups: dict) -> list[dict]:
     """How many weights are needed to stay within 1 point of the unpruned network, its own or the schemes'
-    common one: the ratio of the smallest such densities, a geometric mean over seeds, paired, with its 95%
-    interval, from 6 seeds on. Below 1 the first named needs fewer. Runs whose unpruned network is itself more
-    than 1 point below the common one count with 100% of the weights, and are counted. A secondary endpoint of
-    the protocol, without correction."""
+    common one: the ratio of the smallest such densities, a geometric mean over seeds, paired, with its
+    95% interval, for networks with at least 6 seeds. Below 1 the first named needs fewer. Runs whose
+    unpruned network is itself more than 1 point below the common one count with 100% of the weights, and
+    are counted. A secondary endpoint of the protocol, without correction."""
     records = []
     for name, study, schemes in studies(groups):
         for what, least in least_densities(schemes, study).items():
@@ -277,10 +278,10 @@ def rates(groups: dict) -> list[dict]:
 @table("study scheme against range difference p equivalence n", "study scheme against range",
        scheme="custom scheme", against="standard scheme", p="max-T p")
 def customs(groups: dict) -> list[dict]:
-    """Custom schemes minus standard ones on seeds that no scheme was chosen by: mean test accuracy over log
-    density. The candidate schemes against the best standard scheme of the screen: max-T sign-flip test, one
-    family per network. Random signs against Xavier uniform on Conv-2: a family of one, which two of the first
-    three seeds suggested."""
+    """Custom schemes minus standard ones on seeds not used to choose the candidates: mean test accuracy
+    over log density. The candidate schemes against the best standard scheme of the screen: max-T sign-
+    flip test, one family per network. Random signs against Xavier uniform on Conv-2: a family of one,
+    which two of the first three seeds suggested."""
     chosen, standard = candidates(groups)
     records = []
     for name, study, schemes in studies(groups):
@@ -311,8 +312,8 @@ def max_t_records(name: str, study: Study, schemes: dict, cases: list[tuple]) ->
 def methods(groups: dict) -> list[dict]:
     """Under other pruning methods: mean test accuracy over log density from 50 to 0.21% (filters 0.6%), of
     the four schemes; paired differences with 95% t intervals. The best standard scheme is the screen's. Rows
-    without "test" are exploratory. The two with it have seeds that these methods had not been run on, Xavier
-    uniform − Xavier normal in place of the contrast, and one Holm family of four."""
+    without "test" are exploratory. The two with it are on seeds that these methods had not been run on; their
+    first difference is Xavier uniform − Xavier normal, and the four tests are one Holm family."""
     standard, heavy = candidates(groups)[1], {"shape_t4": 1, "xavier_normal": -1}
     records = []
     for name in METHODS:
