@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import formatting  # noqa: E402
 import inits  # noqa: E402
 import models  # noqa: E402
-from stats import density  # noqa: E402
+from stats import density, scheme_name  # noqa: E402
 from study import studies  # noqa: E402
 
 TABLES: dict[str, formatting.Table] = {}
@@ -31,10 +31,10 @@ def networks(groups: dict) -> list[dict]:
     return records
 
 
-@table("name what reference", name="scheme")
+@table("name label what reference", name="in commands", label="scheme")
 def schemes(groups: dict) -> list[dict]:
     """The initialization schemes."""
-    return [{"name": f"`{name}`", "what": row.about, "reference": row.reference}
+    return [{"label": scheme_name(name), "name": f"`{name}`", "what": row.about, "reference": row.reference}
             for name, row in inits.INITS.items()]
 
 

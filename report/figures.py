@@ -369,9 +369,9 @@ def draw_clipped(axis, means: dict[float, float], color: str, middle: float) -> 
 
 
 SURVIVAL = {  # title: what a level's diagnostics have it under, label of its axis
-    "eps in fc1": (("layers", "fc1", "eps"), "eps (0: no influence)"),
-    "AUROC of the initial magnitude in fc1": (("layers", "fc1", "auroc"), "AUROC (0.5: chance)"),
-    "initial-to-update RMS ratio in fc1": (("layers", "fc1", "rho"), "ratio"),
+    "eps": (("layers", "fc1", "eps"), "eps (0: no influence)"),
+    "AUROC of the initial magnitude": (("layers", "fc1", "auroc"), "AUROC (0.5: chance)"),
+    "initial-to-update RMS ratio": (("layers", "fc1", "rho"), "ratio"),
     "logits at a level's start": (("logit_std",), "standard deviation")}
 
 

@@ -279,8 +279,8 @@ def rates(groups: dict) -> list[dict]:
        scheme="custom scheme", against="standard scheme", p="max-T p")
 def customs(groups: dict) -> list[dict]:
     """Custom schemes minus standard ones on seeds not used to choose the candidates: mean test accuracy
-    over log density. The candidate schemes against the best standard scheme of the screen: max-T sign-
-    flip test, one family per network. Random signs against Xavier uniform on Conv-2: a family of one,
+    over log density. The candidate schemes against the best standard scheme of the screen: max-T
+    sign-flip test, one family per network. Random signs against Xavier uniform on Conv-2: a family of one,
     which two of the first three seeds suggested."""
     chosen, standard = candidates(groups)
     records = []
