@@ -115,7 +115,8 @@ def studies(groups: dict) -> Iterator[tuple[str, Study, dict[str, list[dict]]]]:
     """(name, study, its schemes' runs of its seeds) of what has been run."""
     for name, study in STUDIES.items():
         schemes = with_seeds(groups, study.group, study.seeds)
-        waits = any(len(schemes.get(init, ())) < len(study.seeds) for init in study.whole)
+        ends = (study.bounds[0], study.bounds[-1])
+        waits = any(len(range_means(schemes.get(init, []), ends)) < len(study.seeds) for init in study.whole)
         if schemes.keys() & set(STANDARD) and not waits:
             yield name, study, schemes
 
