@@ -45,6 +45,12 @@ COLORS = {"magnitude, layer by layer": "#0072B2", "movement": "#CC79A7", "SNIP, 
 FLOOR = -4.5                      # points: what is lower is drawn at the edge
 
 
+def rows_of(count: int) -> tuple[int, int]:
+    """Rows and columns for a panel a study: at most three columns, as full as they can be."""
+    rows = math.ceil(count / 3)
+    return rows, math.ceil(count / rows)
+
+
 def sheet(count: int, columns: int, height: float, width: float = WIDTH, **how) -> tuple[Figure, list]:
     """A figure of `count` panels, in all `height` by `width` inches: the figure, the list of its axes."""
     columns = min(count, columns)
@@ -96,7 +102,8 @@ def tradeoff(groups: dict) -> Figure | None:
     found = shown_studies(groups)
     if not found:
         return None
-    figure, axes = sheet(len(found), 3, 0.8 + 2.9 * math.ceil(len(found) / 3))
+    rows, columns = rows_of(len(found))
+    figure, axes = sheet(len(found), columns, 0.8 + 2.9 * rows)
     for axis, (_, study, schemes) in zip(axes, found):
         draw_tradeoff(axis, study, schemes)
     return keyed_above(figure, axes[0])
@@ -131,7 +138,7 @@ def differences(groups: dict) -> Figure | None:
     found = studies_with(groups, STANDARD)
     if not found:
         return None
-    columns, blocks = min(len(found), 3), math.ceil(len(found) / 3)
+    blocks, columns = rows_of(len(found))
     figure, axes = sheet(2 * columns * blocks, columns, 0.5 + 6 * blocks)
     pairs = np.reshape(axes, (blocks, 2, columns)).swapaxes(1, 2).reshape(-1, 2)
     contrasts = {CONTRAST_LABELS[name]: weights for name, weights in CONTRASTS.items()}
@@ -151,25 +158,26 @@ def differences(groups: dict) -> Figure | None:
 
 
 def customs(groups: dict) -> Figure | None:
-    """The candidate schemes, and Xavier uniform, minus the best standard scheme of the screen: on Conv-2 at
-    every density, and in every study over its ranges."""
-    chosen, base = candidates(groups)
-    inits = [init for init in (*chosen, "xavier_uniform") if init != base]
-    found = studies_with(groups, [base, chosen[0], "xavier_uniform"]) if chosen else []
-    names = [name for name, *_ in found]
-    conv = next((name for name in names if name.startswith("conv2")), None)
+    """The candidate schemes and the two best standard ones, minus the best standard scheme of the screen, on
+    Conv-2 minus Xavier uniform: there at every density, and in every study over its ranges."""
+    chosen, best = candidates(groups)
+    found = studies_with(groups, [best, chosen[0], "xavier_uniform"]) if chosen else []
+    bases = {name: "xavier_uniform" if name.startswith("conv2") else best for name, *_ in found}
+    conv = next((name for name in bases if name.startswith("conv2")), None)
     if not conv:
         return None
-    heights = [len(study.ranges) * (len(inits) + 1) + 2.5 for _, study, _ in found]
-    figure, axes = plt.subplot_mosaic([["by density", name] for name in names], height_ratios=heights,
+    heights = [len(study.ranges) * (len(chosen) + 2) + 3 for _, study, _ in found]
+    figure, axes = plt.subplot_mosaic([["by density", name] for name in bases], height_ratios=heights,
                                       width_ratios=(1, 0.8), figsize=(WIDTH, 1 + 0.21 * sum(heights)))
-    contrasts = {scheme_name(init): {init: 1, base: -1} for init in inits}
     for name, study, schemes in found:
-        n = draw_contrasts(axes[name], study, schemes, contrasts)
+        base = bases[name]
+        inits = [init for init in (*chosen, "xavier_uniform", best) if init != base and init in schemes]
+        n = draw_contrasts(axes[name], study, schemes,
+                           {scheme_name(init): {init: 1, base: -1} for init in inits})
         axes[name].set_title(f"{study.title}, n = {n}")
-        axes[name].set_xlabel(f"mean accuracy minus\n{scheme_name(base)}'s (points)" * (name == names[-1]))
+        axes[name].set_xlabel(f"minus {scheme_name(base)} (points)")
         if name == conv:
-            draw_differences(axes["by density"], study, schemes, base, filter(schemes.get, inits))
+            draw_differences(axes["by density"], study, schemes, base, inits)
             axes["by density"].set_title(f"{study.title}, n = {n}")
     return keyed_above(figure, axes["by density"])
 
