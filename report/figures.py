@@ -119,7 +119,7 @@ def draw_tradeoff(axis, study: Study, schemes: dict) -> None:
     axis.text(0.3, unpruned, "unpruned", transform=axis.get_yaxis_transform(), ha="center", va="top")
     sparsest = min((density for density, _ in drawn.values()), key=np.nanmin)
     density_axis(axis, sparsest, "test accuracy (%)" if axis.get_subplotspec().is_first_col() else "")
-    axis.set_title(two_lines(study.title, max(len(values) for _, values in drawn.values())))
+    axis.set_title(two_lines(study.title, seed_counts_text([len(values) for _, values in drawn.values()])))
 
 
 def shown_studies(groups: dict) -> list[tuple]:
@@ -275,10 +275,10 @@ def shapes(groups: dict) -> Figure | None:
     """Distributions minus Xavier normal in the order of their kurtosis, a line a way of pruning; under
     pruning at initialization also those that were tested."""
     found = shape_gaps(groups)
-    if not found:
+    after, before = ([name for name in found if (name in AT_INITIALIZATION) == at] for at in (False, True))
+    if not after or not before:
         return None
     figure, axes = sheet(2, 2, 4.6)
-    after, before = ([name for name in found if (name in AT_INITIALIZATION) == at] for at in (False, True))
     draw_shapes(axes[0], groups, {name: found[name] for name in after})
     axes[0].set(title="pruning after training", ylabel="mean accuracy minus\nXavier normal's (points)")
     draw_shapes(axes[1], groups, {name: found[name] for name in before})
@@ -294,18 +294,16 @@ def shape_gaps(groups: dict) -> dict[str, dict]:
 
 def draw_shapes(axis, groups: dict, found: dict) -> None:
     """Rows of `shape_gaps`, and beside them, of pruning at initialization, the seeds of the test."""
-    counts, inits = {}, list(next(iter(found.values())))
+    inits = list(next(iter(found.values())))
     for place, (name, gaps) in enumerate(found.items()):
         x, style = np.arange(len(inits)) + 0.12 * place - 0.1, {"color": COLORS[name], "capsize": 3, "ms": 6}
-        bars(axis, x, padded(gaps.values()), fmt="o-", label=name, **style)
-        counts["o", "0.3", "exploratory"] = min(len(d) for init, d in gaps.items() if init != "xavier_normal")
+        n = min(map(len, gaps.values()))
+        bars(axis, x, padded(gaps.values()), fmt="o-", label=f"{name}, n = {n}", **style)
         tested = minus_normal(under(groups, name, choose=confirming), TESTED)
         if name in AT_INITIALIZATION and tested:
-            bars(axis, x[list(map(inits.index, tested))] + 0.24, padded(tested.values()),
-                 fmt="D", mfc="white", **style)
-            counts["D", "white", "tested"] = min(map(len, tested.values()))
-    for (fmt, fill, what), n in counts.items() if found.keys() & set(AT_INITIALIZATION) else ():
-        axis.errorbar([], [], fmt=fmt, color="0.3", mfc=fill, label=f"n = {n}, {what}")
+            n = min(map(len, tested.values()))
+            bars(axis, x[list(map(inits.index, tested))] + 0.24, padded(tested.values()), fmt="D",
+                 mfc="white", label=f"{name}: test, n = {n}", **style)
     labels = [f"{scheme_name(init)}, {KURTOSIS[init]:g}".replace("inf", "∞") for init in inits]
     axis.axhline(0, color="0.5", lw=1)
     axis.set_xlabel("initial distribution, its kurtosis")

@@ -42,19 +42,15 @@ LABELS = {  # key of a record: {its value: as it is printed}, where it isn't the
                 "random_mask": "the ticket's values, random masks", "oneshot": "one-shot"}}
 PHRASES = {  # what a template says of a record, or of one estimate
     "short": "{short}", "holm_p": "{holm}",
-    "counted": "{difference} (n = {n})",
     "points": "{difference} points (n = {n})",
-    "nats": "{difference} hundredths of a nat (n = {n})",
     "sign_flip": "{difference} points (n = {n}, sign-flip p {p})",
     "holm": "{difference} points (Holm p {holm})",
     "tested": "{difference} points (n = {n}, Holm p {holm})",
-    "both_p": "{difference} points (n = {n}, sign-flip p {p}, Holm {holm})",
     "tests": "{difference} points (n = {n}, sign-flip p {p}, Holm {holm}; equivalence within {margin}: "
              "p {equivalence_p})",
     "max_t": "{difference} points (n = {n}, max-T p {p}; equivalence: p {equivalence})",
     "equivalence": "{difference} points (n = {n}, sign-flip p {p}, equivalence p {equivalence_p})",
-    "margin_p": "{equivalence_p}",
-    "ratio": "{difference} (n = {n}, sign-flip p {p})"}
+    "margin_p": "{equivalence_p}"}
 
 
 class Tested(NamedTuple):
@@ -66,6 +62,11 @@ class Tested(NamedTuple):
 def span(bounds: tuple[float, float]) -> str:
     """A range of densities as a person reads it: 100 to 1.2%."""
     return f"{100 * bounds[0]:g} to {100 * bounds[1]:.2g}%"
+
+
+def percent(density: float) -> str:
+    """A density in percent, two digits of it: 100, 2.9, 0.21."""
+    return f"{float(f'{100 * density:.2g}'):g}"
 
 
 def p_text(p: float) -> str:
@@ -118,7 +119,7 @@ BY_KEY = {  # of a value and its record
     "equivalence": lambda p, record: f"{p_text(p)} (\u00b1{record['margin']:g})",
     "contrast": lambda name, _: contrast_label(name),
     "quotient": lambda name, _: contrast_label(name).replace(" − ", " / "),
-    "density": lambda density, _: density if isinstance(density, str) else f"{100 * density:g}",
+    "density": lambda density, _: density if isinstance(density, str) else percent(density),
     "own": lambda percent, _: f"{percent:.2f}" if percent < math.inf else "none",
     "common": lambda percent, _: f"{percent:.2f}" if percent < math.inf else "none",
     "collapsed": lambda count, record: f"{count} (below {record['line']}%)"}
@@ -177,8 +178,7 @@ def markdown(shown: Table, records: list[dict]) -> str:
     first = records[0]
     columns = [key for column in shown.columns for key in (
         [key for key in first if key not in shown.columns] if column == "*" else [column])]
-    named = {key: text(first[key], key) for key in ("against",) if key in first}     # in a head
-    head = [shown.heads.get(key, HEADS.get(key, key)).format_map(named) for key in columns]
+    head = [shown.heads.get(key, HEADS.get(key, key)) for key in columns]
     body = [[text(record[key], key, record, shown.digits) for key in columns] for record in records]
     return "".join("| " + " | ".join(line) + " |\n" for line in (head, ["---"] * len(head), *body))
 

@@ -96,23 +96,30 @@ def mean_over_range(densities, values, bounds: tuple[float, float]) -> float:
     return mean_height(np.log(densities[first:last + 1]), np.asarray(values[first:last + 1]))
 
 
-def mean_between(densities, values, bounds: tuple[float, float]) -> float:
-    """As `mean_over_range`, between two densities themselves: values are straight lines between levels."""
-    x, (start, end) = -np.log(densities), -np.log(bounds)
-    if len(x) < 2 or not x[0] <= start < end <= x[-1]:
+def mean_through(densities, values, points) -> float:
+    """Mean of values (L,) over the logarithm of density, by trapezoids through the densities `points` (M,),
+    at which values are read off straight lines between levels. NaN where the levels do not reach the ends."""
+    x, at = -np.log(densities), -np.log(points)
+    if len(x) < 2 or not x[0] <= at[0] < at[-1] <= x[-1]:
         return NAN
-    inner = np.array([start, *x[(x > start) & (x < end)], end])
-    return mean_height(inner, np.interp(inner, x, values))
+    return mean_height(at, np.interp(at, x, values))
 
 
-def range_means(runs: list[dict], bounds: tuple[float, float],
-                quantity: Callable[[dict], float] = early_test_acc) -> dict[int, float]:
-    """{seed: 100 times the mean of a level's quantity over a range of densities}, of the runs that have it:
+def mean_between(densities, values, bounds: tuple[float, float]) -> float:
+    """As `mean_over_range`, between two densities themselves, which need not be levels."""
+    inner = [density for density in densities if bounds[0] > density > bounds[1]]
+    return mean_through(densities, values, [bounds[0], *inner, bounds[1]])
+
+
+def range_means(runs: list[dict], bounds: tuple[float, ...],
+                quantity: Callable[[dict], float] = early_test_acc,
+                mean: Callable = mean_over_range) -> dict[int, float]:
+    """{seed: 100 times the `mean` of a level's quantity over a range of densities}, of the runs that have it:
     points of an accuracy, hundredths of a nat of a loss."""
     found = {}
     for run in runs:
         values = [100 * quantity(level) for level in run["levels"]]
-        found[run["config"]["seed"]] = mean_over_range(list(map(density, run["levels"])), values, bounds)
+        found[run["config"]["seed"]] = mean(list(map(density, run["levels"])), values, bounds)
     return {seed: value for seed, value in found.items() if np.isfinite(value)}
 
 
@@ -149,16 +156,12 @@ def rank_correlations(measured: Values, outcomes: Values) -> np.ndarray:
     return np.array([scipy.stats.spearmanr(*pair).statistic for pair in pairs if min(map(np.ptp, pair)) > 0])
 
 
-def sign_flip_sums(differences: np.ndarray, exact: int = 20) -> np.ndarray:
+def sign_flip_sums(differences: np.ndarray) -> np.ndarray:
     """Sums of differences (n,) under every choice of signs, (2 ** n,), in one order for all of a length,
-    their own sum first; for n above `exact`, of as many random choices as there are at `exact`."""
-    sums, g = np.zeros(1), np.random.default_rng(0)
-    for x in differences[:exact]:
+    their own sum first."""
+    sums = np.zeros(1)
+    for x in differences:
         sums = np.concatenate([sums + x, sums - x])
-    for x in differences[exact:]:
-        signs = g.choice([-1, 1], len(sums))
-        signs[0] = 1
-        sums += x * signs
     return sums
 
 
@@ -168,7 +171,7 @@ def tail_share(sums: np.ndarray, own: float) -> float:
 
 
 def sign_flip(differences: np.ndarray) -> float:
-    """Two-sided p of a mean of 0, for differences (n,) as likely with either sign: exact to n = 20."""
+    """Exact two-sided p of a mean of 0, for differences (n,) as likely with either sign."""
     sums = sign_flip_sums(differences)
     return tail_share(sums, sums[0])
 
@@ -186,10 +189,10 @@ def max_t(rows: np.ndarray) -> list[float]:
 
 def holm(p: list[float]) -> list[float]:
     """p adjusted by Holm 1979, in their order."""
-    order, adjusted, least = np.argsort(p, kind="stable"), np.empty(len(p)), 0
+    order, adjusted, floor = np.argsort(p, kind="stable"), np.empty(len(p)), 0
     for place, index in enumerate(order):
-        least = max(least, min(1, (len(p) - place) * p[index]))
-        adjusted[index] = least
+        floor = max(floor, min(1, (len(p) - place) * p[index]))
+        adjusted[index] = floor
     return adjusted.tolist()
 
 

@@ -1,7 +1,4 @@
-"""The tables that look for reasons: what survives, and what changes when one thing is changed.
-
-As those of tables.py, which prints them too.
-"""
+"""The tables that look for reasons: what survives, and what changes when one thing is changed."""
 import itertools
 import json
 import sys
@@ -16,18 +13,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import formatting  # noqa: E402
 from formatting import CONTRAST_LABELS, FOUR, NAMED, Table, span  # noqa: E402
 from inference import (Values, correlation, equivalence, estimate, level_near, mean_between,  # noqa: E402
-                       paired, range_means, rank_correlations, sign_flip, spread)
+                       mean_through, paired, range_means, rank_correlations, sign_flip, spread)
 from inits import RARE  # noqa: E402
 from stats import STANDARD, density, diagnostic, early_test_acc  # noqa: E402
 from study import (AT_INITIALIZATION, BY_KURTOSIS, CONTRASTS, CONTROL_GROUPS, FACTORS, FULL,  # noqa: E402
                    HALF, HALVED, HERE, METHODS, PARTS, ROUNDS, SCREEN, SPARSE, STUDIES, SWAPS, UPPER,
-                   VARIANTS, ZEROING, Study, at_density, by_scheme, candidates, confirming, exploring,
-                   factors, four_spreads, later, minus, studies, with_seeds)
+                   VARIANTS, ZEROING, Study, accuracies, at_density, by_scheme, candidates, confirming,
+                   density_near, exploring, factors, four_spreads, later, minus, studies, with_seeds)
 
 PIXELS = HERE / "pixels.json"           # in how many training images a pixel is active
 INFLUENCE = ("eps", "auroc", "rho")     # of the initial magnitude on survival: diagnostics of a layer
 INFLUENCE_AT = 0.066                    # the level near it: 7.0, 6.9 or 6.3%
-ROUNDS_BETWEEN = (0.0119, 0.00215)      # densities that runs of any rounds have, rounded inwards
+ROUNDS_THROUGH = (0.0119, 0.00816, 0.00416, 0.00215)    # levels of rounds of 50%, the ends rounded inwards
 
 TABLES: dict[str, Table] = {}
 table = partial(formatting.table, TABLES)
@@ -58,7 +55,7 @@ def used(groups: dict) -> list[dict]:
     return records
 
 
-@table("scheme * n", "scheme")
+@table("scheme * n")
 def shares(groups: dict) -> list[dict]:
     """Global magnitude: the share (%) of each layer's weights that remains when 6.3, 1.6 and 0.21% of
     all do, mean (sd). Exploratory."""
@@ -74,7 +71,7 @@ def shares(groups: dict) -> list[dict]:
     return records
 
 
-@table("method schemes accuracy linked starved n", "method schemes", linked="on a path",
+@table("method schemes accuracy linked starved n", linked="on a path",
        starved="a class without weights", n="runs")
 def paths(groups: dict) -> list[dict]:
     """Networks of 0.21% of the weights, of the four schemes and the candidate schemes, random signs apart:
@@ -98,8 +95,9 @@ def paths(groups: dict) -> list[dict]:
 @table(f"variant range {FOUR} variance_scaling distribution change n", "variant range",
        variant="what is changed", change="change of the mean")
 def why(groups: dict) -> list[dict]:
-    """The contrasts when one thing is changed, and the mean of the four schemes minus that of the first rows.
-    Exploratory."""
+    """One thing changed at a time, MNIST, half of the weights per round: mean test accuracy over log density,
+    mean (sd); the two contrasts, and the mean of the four schemes minus that of the first rows, in points
+    [95%]. Exploratory."""
     records = []
     for (name, group), bounds in itertools.product(VARIANTS.items(), (UPPER, SPARSE)):
         changed, plain = (by_scheme(exploring(groups, which), bounds) for which in (group, HALVED))
@@ -119,7 +117,7 @@ def why(groups: dict) -> list[dict]:
        values_given_a="values B − A, masks A", values_given_b="values B − A, masks B")
 def swaps(groups: dict) -> list[dict]:
     """Masks of one scheme with the initial values of another, A being Xavier normal: mean test accuracy over
-    log density and its differences. Exploratory."""
+    log density, mean (sd), and its differences in points [95%]. Exploratory."""
     records = []
     for (name, other), bounds in itertools.product(SWAPS, (UPPER, SPARSE)):
         crossed = {}
@@ -133,9 +131,10 @@ def swaps(groups: dict) -> list[dict]:
         if all(crossed.values()):
             weights = {"masks_given_a": {"BA": 1, "AA": -1}, "masks_given_b": {"BB": 1, "AB": -1},
                        "values_given_a": {"AB": 1, "AA": -1}, "values_given_b": {"BB": 1, "BA": -1}}
-            records.append({"method": name, "other": other, "range": bounds,
-                            "plain": spread(crossed["AA"].values()), "n": min(map(len, crossed.values())),
-                            **{what: estimate(paired(crossed, own)) for what, own in weights.items()}})
+            found = {what: estimate(paired(crossed, own)) for what, own in weights.items()}
+            records.append({"method": name, "other": other, "range": bounds, **found,
+                            "plain": spread(crossed["AA"].values()),
+                            "n": [each.n if each else 0 for each in found.values()]})
     return records
 
 
@@ -173,16 +172,17 @@ def controls_at_initialization(groups: dict) -> list[dict]:
 
 
 @table("what difference last n", "what", what="the first − the second",
-       difference=f"mean accuracy {span(ROUNDS_BETWEEN)}", last="accuracy at 0.21%")
+       difference=f"mean accuracy {span((ROUNDS_THROUGH[0], ROUNDS_THROUGH[-1]))}", last="accuracy at 0.21%")
 def rounds(groups: dict) -> list[dict]:
     """How much the pruning procedure matters beside the scheme: Xavier normal pruned by 20 or 50% a round,
     layer by layer or globally, and the contrasts of the four schemes at 20% a round, on the same ten seeds.
-    Points of test accuracy on MNIST, paired by seed, with 95% t intervals. Mean accuracy is between the same
-    two densities for all. Exploratory."""
+    Points of test accuracy on MNIST, paired by seed, with 95% t intervals. For all, mean accuracy is taken
+    through the densities that rounds of 50% have, so that the number of levels makes no difference.
+    Exploratory."""
     means, last = {}, {}
     for name, group in ROUNDS.items():
         for init, runs in with_seeds(groups, group, range(10, 20)).items():
-            means[name, init] = means_between(runs, ROUNDS_BETWEEN)
+            means[name, init] = range_means(runs, ROUNDS_THROUGH, mean=mean_through)
             last[name, init] = at_density(runs, SPARSE[1])
     slow, fast, overall = ((name, "xavier_normal") for name in ROUNDS)
     cases = {"20% − 50% a round": {slow: 1, fast: -1},
@@ -198,7 +198,7 @@ SURVIVAL = {"eps": (("layers", "fc1", "eps"), 1), "auroc": (("layers", "fc1", "a
             "rho": (("layers", "fc1", "rho"), 1), "constant_inputs": (("dark_share",), 100)}
 
 
-@table(f"study quantity density {FOUR} difference n", "study quantity density", quantity="what",
+@table(f"study quantity density {FOUR} difference n", quantity="what",
        difference="uniform − normal [95%]")
 def survival(groups: dict) -> list[dict]:
     """What survives in the first fully connected layer, at single densities: mean (sd over seeds), and the
@@ -211,8 +211,9 @@ def survival(groups: dict) -> list[dict]:
                      for init in STANDARD}
             if any(found.values()):
                 d = paired(found, CONTRASTS["distribution"])
-                records.append({"study": name, "quantity": quantity, "density": wanted,
-                                **four_spreads(found), "difference": estimate(d), "n": len(d)})
+                records.append({"study": name, "quantity": quantity, "n": len(d),
+                                "density": density_near(schemes, wanted),
+                                **four_spreads(found), "difference": estimate(d)})
     return records
 
 
@@ -231,19 +232,18 @@ def influence_of(schemes: dict, key: str, wanted: float = INFLUENCE_AT) -> Value
     return {init: at_density(runs, wanted, quantity, 1) for init, runs in schemes.items()}
 
 
-@table("study outcome range density schemes eps auroc rho n", "study outcome range density",
-       outcome="mean accuracy",
+@table("study outcome range density schemes eps auroc rho n", outcome="mean accuracy",
        density="measured near %", eps="with eps", auroc="with AUROC", rho="with the RMS ratio")
 def influence(groups: dict) -> list[dict]:
     """Is accuracy lower where the initial magnitude has more influence on what survives? Rank correlation
     (Spearman's), over the schemes of a seed, of mean test accuracy with each measure in the first fully
-    connected layer: mean over seeds
-    (least to largest). -1: one order is the reverse of the other. Schemes with a gain are left out. Of random
-    signs eps is not defined, and AUROC is 0.5 by definition. Exploratory."""
+    connected layer: mean over seeds (least to largest). -1: one order is the reverse of the other. Schemes
+    with a gain are left out. Of random signs eps is not defined, and AUROC is 0.5 by definition.
+    Exploratory."""
     records = []
     for name, schemes, ranges in many_schemes(groups):
         schemes = {init: runs for init, runs in schemes.items() if "@" not in init}
-        unpruned = {init: at_density(runs, 1) for init, runs in schemes.items()}
+        unpruned = accuracies(schemes, 1)
         for bounds in ranges:
             means = by_scheme(schemes, bounds)
             for wanted in [at for at in (INFLUENCE_AT, bounds[0]) if at < 1]:
@@ -252,33 +252,29 @@ def influence(groups: dict) -> list[dict]:
                     correlations = {key: rank_correlations(own, values) for key, own in measured.items()}
                     if min(map(len, correlations.values())) > 1:
                         records.append({"study": name, "outcome": outcome, "range": bounds, "density": wanted,
-                                        "schemes": len(schemes), "n": max(map(len, correlations.values())),
+                                        "schemes": len(schemes), "n": [*map(len, correlations.values())],
                                         **{key: correlation(own) for key, own in correlations.items()}})
     return records
 
 
-def density_on(inputs: list[bool]) -> Callable[[dict], float]:
-    """As `density`, of the first layer only the weights on inputs where `inputs` (inputs,) is true; NaN for a
-    level of other inputs."""
-    def share(level):
-        if len(level["inputs"]) != len(inputs):
-            return np.nan
-        others = np.array(level["inputs"])[~np.asarray(inputs)].sum()
-        return density(level) - others / sum(level["size"].values())
-    return share
-
-
-def share_on(inputs: list[bool]) -> Callable[[dict], float]:
-    """The share of a level's first-layer weights on inputs where `inputs` (inputs,) is true; NaN for a level
+def count_on(level: dict, inputs: np.ndarray) -> float:
+    """How many first-layer weights of a level are on inputs where `inputs` (inputs,) is true; NaN for a level
     of other inputs."""
-    def share(level):
-        if len(level["inputs"]) != len(inputs):
-            return np.nan
-        return np.array(level["inputs"])[np.asarray(inputs)].sum() / sum(level["inputs"])
-    return share
+    counts = np.array(level["inputs"])
+    return counts[inputs].sum() if counts.shape == inputs.shape else np.nan
 
 
-def means_over(runs: list[dict], bounds: tuple[float, float], share: Callable) -> dict[int, float]:
+def density_on(inputs: np.ndarray) -> Callable[[dict], float]:
+    """As `density`, of the first layer only the weights on inputs where `inputs` (inputs,) is true."""
+    return lambda level: density(level) - count_on(level, ~inputs) / sum(level["size"].values())
+
+
+def share_on(inputs: np.ndarray) -> Callable[[dict], float]:
+    """The share of a level's first-layer weights that is on inputs where `inputs` (inputs,) is true."""
+    return lambda level: count_on(level, inputs) / count_on(level, np.ones_like(inputs))
+
+
+def means_by_share(runs: list[dict], bounds: tuple[float, float], share: Callable) -> dict[int, float]:
     """{seed: mean of test accuracy over the log of `share` of a level}, between the levels at `bounds`."""
     means = {}
     for run in runs:
@@ -289,14 +285,6 @@ def means_over(runs: list[dict], bounds: tuple[float, float], share: Callable) -
             means[run["config"]["seed"]] = mean_between(
                 list(map(share, levels)), [100 * early_test_acc(level) for level in levels],
                 tuple(densities[end] for end in ends))
-    return {seed: value for seed, value in means.items() if np.isfinite(value)}
-
-
-def means_between(runs: list[dict], bounds: tuple[float, float]) -> dict[int, float]:
-    """{seed: mean of test accuracy over log density between two densities themselves}, as `mean_between`."""
-    means = {run["config"]["seed"]: mean_between(
-        [density(level) for level in run["levels"]], [100 * early_test_acc(level) for level in run["levels"]],
-        bounds) for run in runs}
     return {seed: value for seed, value in means.items() if np.isfinite(value)}
 
 
@@ -314,7 +302,7 @@ def pixels(groups: dict) -> list[dict]:
             for name, own in found.items() if own]
 
 
-@table(f"{NAMED} inputs n difference p equivalence", f"{NAMED} inputs", inputs="counted")
+@table(f"{NAMED} inputs n difference p equivalence", inputs="counted")
 def without_rare_inputs(groups: dict) -> list[dict]:
     """The contrasts from 1.2 to 0.21% (1.6 to 0.21%), by which weights are counted as remaining: accuracies
     are read at equal numbers of these. Pixels by the share of training images in which they are active. No
@@ -325,7 +313,7 @@ def without_rare_inputs(groups: dict) -> list[dict]:
             active, images = active_images(study)
             least = {"all": 0, "not constant": 1, "not below 0.1%": RARE * images,
                      "not below 1%": 10 * RARE * images}
-            means = {inputs: {init: means_over(runs, bounds, density_on(active >= number))
+            means = {inputs: {init: means_by_share(runs, bounds, density_on(active >= number))
                               for init, runs in schemes.items()} for inputs, number in least.items()}
             for (contrast, weights), inputs in itertools.product(FACTORS.items(), means):
                 d = paired(means[inputs], weights)
@@ -347,7 +335,7 @@ def zeroing(groups: dict) -> list[dict]:
     active, images = active_images(study)
     rare, schemes, (upper, sparse) = active < RARE * images, later(groups, study.group), study.ranges
     cases = {"upper": (upper, by_scheme(schemes, upper)), "test": (sparse, by_scheme(schemes, sparse)),
-             "other inputs": (sparse, {init: means_over(runs, sparse, density_on(~rare))
+             "other inputs": (sparse, {init: means_by_share(runs, sparse, density_on(~rare))
                                        for init, runs in schemes.items()}),
              "survivors": (f"at {100 * sparse[0]:g}%", {
                  init: at_density(runs, sparse[0], share_on(rare)) for init, runs in schemes.items()})}
@@ -362,21 +350,18 @@ def zeroing(groups: dict) -> list[dict]:
     return records
 
 
-@table(names="quantity variant scheme")
-def state(groups: dict) -> list[dict]:
-    """What survives, and the logits' deviation at the start of the last level, when one thing is changed."""
-    quantities = {"constant_inputs": (("dark_share",), 0.0625, 100),
-                  "eps": (("layers", "fc1", "eps"), 0.0625, 1), "logit_std": (("logit_std",), SPARSE[1], 1)}
-    return [{"quantity": name, "variant": variant, "scheme": init, "mean": spread(values.values())}
-            for name, (keys, wanted, scale) in quantities.items() for variant, group in VARIANTS.items()
-            for init, runs in exploring(groups, group).items()
-            for values in [at_density(runs, wanted, diagnostic(*keys), scale)] if values]
+@table(names="variant scheme")
+def constant_inputs(groups: dict) -> list[dict]:
+    """The share (%) of first-layer survivors on constant pixels at 6.3%, when one thing is changed."""
+    return [{"variant": variant, "scheme": init, "mean": spread(values.values())}
+            for variant, group in VARIANTS.items() for init, runs in exploring(groups, group).items()
+            for values in [at_density(runs, 0.0625, diagnostic("dark_share"))] if values]
 
 
 @table(names="what")
 def remaining(groups: dict) -> list[dict]:
-    """How many weights and biases can act in a network of 0.21% on MNIST, over the runs of the four schemes:
-    a bias counts if its unit has a weight to the next layer, as those of the output do."""
+    """How many weights remain in a network of 0.21% on MNIST, over the runs of the four schemes, and how many
+    biases: a bias counts if its unit has a weight to the next layer, as those of the output do."""
     runs = sum((confirming(groups, FULL).get(init, []) for init in STANDARD), [])
     levels = diagnosed(runs, SPARSE[1])
     without = [diagnostic("layers", layer, "no_way_out") for layer in ("fc1", "fc2")]

@@ -19,7 +19,7 @@ from formatting import CONTRAST_LABELS, span  # noqa: E402
 from inference import estimate, paired  # noqa: E402
 from plot import keyed_above  # noqa: E402
 from stats import STANDARD, early_test_acc, matrix, scheme_name  # noqa: E402
-from study import (AT_INITIALIZATION, FACTORS, SCREEN, SPARSE, TWINS, Study, at_density,  # noqa: E402
+from study import (AT_INITIALIZATION, FACTORS, SCREEN, SPARSE, TWINS, Study, accuracies,  # noqa: E402
                    candidates, screen_scores, studies)
 
 from matplotlib.figure import Figure  # noqa: E402  after plot, which sees to it that this import succeeds
@@ -51,7 +51,7 @@ def draw_forest(axis, study: Study, schemes: dict) -> None:
 def draw_factors(axis, study: Study, schemes: dict) -> None:
     """The two factors' contrasts at every density: means, 95% t intervals and, as dots, seeds."""
     density, _ = matrix(schemes[STANDARD[0]], early_test_acc)
-    levels = [{init: at_density(schemes[init], wanted) for init in STANDARD} for wanted in density]
+    levels = [accuracies(schemes, wanted) for wanted in density]
     for place, (name, weights) in enumerate(FACTORS.items()):
         x, color = 100 * density * (1.03 - 0.06 * place), ("black", "#009E73")[place]
         d = padded(paired(values, weights) for values in levels)

@@ -2,6 +2,7 @@
 import itertools
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,6 +52,7 @@ STUDIES = {
                        (1, 0.03, 0.0126), 0.5, 25),
     "conv6-gpu": Study("Conv-6, CIFAR-10, 20 rounds", "cifar10-conv6-magnitude-bf16", range(10, 18),
                        (1, 0.036, 0.0254), 0.5, 25)}
+ESTIMATES = ("conv2", "conv6")         # studies whose secondary endpoints the protocol does not test
 UPPER, SPARSE = (1, 0.016), (0.016, 0.0021)                     # ranges of a halved run
 PARTS = ((0.5, 0.016), SPARSE)                                  # of those of the other methods
 WHOLE = (0.5, 0.0021)                                           # both of them
@@ -69,7 +71,7 @@ AT_INITIALIZATION = ("SNIP, global", "SynFlow, global")         # METHODS that t
 SWAPS = [*(("magnitude, layer by layer", other) for other in ("xavier_uniform", "kaiming_normal",
                                                               "xavier_normal@4")),
          *((name, "xavier_uniform") for name in AT_INITIALIZATION)]     # whose masks, against xavier_normal
-FILTERS_END = 0.006                     # the least density of the method `filters`, but for one level
+FILTERS_END = 0.006                     # density of the last but one level of the method `filters`
 VARIANTS = {"as it is": HALVED, "signs of w0 alone": f"{FULL}-rewindsigns{HALF}",
             "w0 rescaled to each unit's norm": f"{FULL}-rewindrescaled{HALF}",
             "pruned by movement": f"mnist-fc-movement{HALF}", "pixels in [0, 1]": f"{FULL}-unit{HALF}",
@@ -96,19 +98,9 @@ def with_seeds(groups: dict, group: str, seeds: range) -> dict[str, list[dict]]:
     return {init: runs for init, runs in kept.items() if runs}
 
 
-def exploring(groups: dict, group: str) -> dict[str, list[dict]]:
-    """{scheme: runs} of a group, of the seeds that explore and choose."""
-    return with_seeds(groups, group, EXPLORE)
-
-
-def confirming(groups: dict, group: str) -> dict[str, list[dict]]:
-    """{scheme: runs} of a group, of the seeds that confirm."""
-    return with_seeds(groups, group, CONFIRM)
-
-
-def later(groups: dict, group: str) -> dict[str, list[dict]]:
-    """{scheme: runs} of a group, of the seeds on which the first test of section 6 is made."""
-    return with_seeds(groups, group, LATER)
+exploring = partial(with_seeds, seeds=EXPLORE)      # {scheme: runs} of a group, of the seeds that choose,
+confirming = partial(with_seeds, seeds=CONFIRM)     # of those that confirm,
+later = partial(with_seeds, seeds=LATER)            # and of those that rarely active pixels are tested on
 
 
 def studies(groups: dict) -> Iterator[tuple[str, Study, dict[str, list[dict]]]]:
@@ -141,6 +133,23 @@ def at_density(runs: list[dict], wanted: float, quantity: Callable = early_test_
     found = {} if level is None else dict(zip((run["config"]["seed"] for run in runs),
                                               scale * values[:, level]))
     return {seed: value for seed, value in found.items() if np.isfinite(value)}
+
+
+def accuracies(schemes: dict, wanted: float) -> Values:
+    """{scheme: {seed: test accuracy (%)}} at the level nearest to a density."""
+    return {init: at_density(runs, wanted) for init, runs in schemes.items()}
+
+
+def at_ends(schemes: dict, bounds: tuple[float, float]) -> dict[str, Values]:
+    """Accuracies of the unpruned networks, at the last level of a range, and the latter minus the former."""
+    unpruned, last = accuracies(schemes, 1), accuracies(schemes, bounds[1])
+    return {"unpruned": unpruned, "last": last, "change": minus(last, unpruned)}
+
+
+def density_near(schemes: dict, wanted: float) -> float:
+    """The density of the schemes' level nearest to a density."""
+    densities, _ = matrix(sum(schemes.values(), []), early_test_acc)
+    return float(densities[level_near(densities, wanted)])
 
 
 def minus(values: Values, base: Values) -> Values:

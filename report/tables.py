@@ -1,9 +1,6 @@
 """The tables of the study: functions of {group: {scheme: runs}}, as stats.groups has them, that return lists
 of records, dicts of numbers by name. Their docstrings are the captions.
-
-    python report/tables.py results     prints them as Markdown
 """
-import argparse
 import itertools
 import sys
 from functools import partial
@@ -15,18 +12,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import formatting  # noqa: E402
 import mechanism  # noqa: E402
-import stats  # noqa: E402
-from formatting import FOUR, NAMED, Table, Tested, markdown, span  # noqa: E402
+from formatting import FOUR, NAMED, Table, Tested, span  # noqa: E402
 from inference import (Values, calibration, equivalence, estimate, family, level_near, max_t,  # noqa: E402
                        paired, range_means, ratio, sign_flip, spread, within_a_point)
 from stats import (STANDARD, at_early_stop, density, early_step, early_test_acc, early_val_acc,  # noqa: E402
                    final_test_acc, matrix, scheme_name)
-from study import (AT_INITIALIZATION, CONTRASTS, FACTORS, FEWEST, HALVED, HEAVY, METHODS, PAIRS,  # noqa: E402
-                   PARTS, RATES, SCREEN, SPARSE, STUDIES, UPPER, VARIANTS, WHOLE, Study, at_density,
-                   by_scheme, candidates, confirming, exploring, factors, four_spreads, mean_of_four, minus,
-                   screen_scores, seed_counts, studies, under, with_seeds)
+from study import (AT_INITIALIZATION, CONTRASTS, ESTIMATES, FACTORS, FEWEST, HALVED, HEAVY,  # noqa: E402
+                   METHODS, PAIRS, PARTS, RATES, SCREEN, SPARSE, STUDIES, UPPER, VARIANTS, WHOLE, Study,
+                   accuracies, at_ends, by_scheme, candidates, confirming, density_near, exploring, factors,
+                   four_spreads, mean_of_four, minus, screen_scores, seed_counts, studies, under,
+                   with_seeds)
 
-TABLES: dict[str, Table] = {}           # in the order in which they are printed
+TABLES: dict[str, Table] = {}
 table = partial(formatting.table, TABLES)
 TESTED = f"{NAMED} n difference p holm equivalence verdict"
 
@@ -76,10 +73,16 @@ def contrasts(groups: dict) -> list[dict]:
 
 @table(TESTED, NAMED)
 def pairs(groups: dict) -> list[dict]:
-    """All pairs of the four schemes, on the same mean accuracies; one Holm family for each network and
-    range."""
+    """All pairs of the four schemes, on the same mean accuracies; one Holm family for each network and range.
+    Rows without p are those that the protocol does not test."""
     return [record for name, study, schemes in studies(groups) for bounds in study.ranges
-            for record in study_tests(name, study, schemes, [bounds], PAIRS)]
+            for record in secondary(name, study_tests(name, study, schemes, [bounds], PAIRS))]
+
+
+def secondary(name: str, records: list[dict]) -> list[dict]:
+    """Records of a study's tests, without the tests where the protocol has none."""
+    none = {"p": None, "holm": None, "equivalence": None, "verdict": "estimate"}
+    return [record | none for record in records] if name in ESTIMATES else records
 
 
 @table(f"{NAMED} unpruned last change difference p holm n", NAMED, unpruned="unpruned",
@@ -87,19 +90,18 @@ def pairs(groups: dict) -> list[dict]:
 def retained(groups: dict) -> list[dict]:
     """For each contrast: in the unpruned networks; at the least density of the range; the second of these
     minus the first; and in mean accuracy minus each network's own unpruned accuracy, with its sign-flip p and
-    Holm's over the rows of a network. Exploratory: not in the protocol."""
+    Holm's over the rows of a network, where these are not planned as estimates. Exploratory."""
     records = []
     for name, study, schemes in studies(groups):
-        unpruned, cases = {init: at_density(runs, 1) for init, runs in schemes.items()}, []
+        cases = []
         for bounds, (contrast, weights) in itertools.product(study.ranges, FACTORS.items()):
-            last = {init: at_density(runs, bounds[1]) for init, runs in schemes.items()}
-            quantities = {"unpruned": unpruned, "last": last, "change": minus(last, unpruned)}
-            d = {what: paired(values, weights) for what, values in quantities.items()}
-            tested = paired(minus(by_scheme(schemes, bounds), unpruned), weights)
+            ends = at_ends(schemes, bounds)
+            d = {what: paired(values, weights) for what, values in ends.items()}
+            tested = paired(minus(by_scheme(schemes, bounds), ends["unpruned"]), weights)
             if min(map(len, (*d.values(), tested))) > 1:
                 cases.append(({"study": name, "contrast": contrast, "range": bounds,
                                **{what: estimate(own) for what, own in d.items()}}, tested))
-        records += family(cases)
+        records += secondary(name, family(cases))
     return records
 
 
@@ -111,11 +113,9 @@ def change(groups: dict) -> list[dict]:
     network."""
     records = []
     for name, study, schemes in studies(groups):
-        last = study.bounds[1]
-        pruned, unpruned = ({init: at_density(runs, wanted) for init, runs in schemes.items()}
-                            for wanted in (last, 1))
-        cases = [({"study": name, "contrast": contrast, "density": last},
-                  paired(minus(pruned, unpruned), weights)) for contrast, weights in FACTORS.items()]
+        values = at_ends(schemes, study.ranges[0])["change"]
+        cases = [({"study": name, "contrast": contrast, "density": study.bounds[1]}, paired(values, weights))
+                 for contrast, weights in FACTORS.items()]
         if "conv" in name and min(len(d) for _, d in cases) > 1:
             records += [row | {"verdict": verdict(row)} for row in family(cases, study.margin)]
     return records
@@ -123,17 +123,18 @@ def change(groups: dict) -> list[dict]:
 
 @table(f"study density {FOUR} highest apart", apart="highest − lowest")
 def best(groups: dict) -> list[dict]:
-    """Test accuracy (%) by scheme at single densities: mean (sd over seeds), the scheme with the highest
+    """Test accuracy (%) by scheme at single levels: mean (sd over seeds), the scheme with the highest
     mean, and how many points it is above the lowest. The last row of a network has the smallest % of weights,
     interpolated between levels, down to which accuracy stays within 1 point of its own unpruned network, a
-    median over seeds, and the scheme that needs the fewest. Single densities are not tested."""
+    median over seeds, and the scheme that needs the fewest. Single levels are not tested."""
     records = []
     for name, study, schemes in studies(groups):
         for wanted in (1, 0.21, 0.07, 0.03, 0.012, 0.005, 0.0021):
-            found = four_spreads({init: at_density(runs, wanted) for init, runs in schemes.items()})
+            found = four_spreads(accuracies(schemes, wanted))
             if all(found.values()):
                 order = sorted(STANDARD, key=lambda init: -found[init].mean)
-                records.append({"study": name, "density": wanted, **found, "highest": order[0],
+                records.append({"study": name, "density": density_near(schemes, wanted), **found,
+                                "highest": order[0],
                                 "apart": found[order[0]].mean - found[order[-1]].mean})
         own = least_densities(schemes, study)["own"]
         if all(map(own.get, STANDARD)):
@@ -206,8 +207,8 @@ def needs(groups: dict) -> list[dict]:
 
 @table("study scheme *", digits=0)
 def stops(groups: dict) -> list[dict]:
-    """Step of the minimum validation loss, mean over seeds, at % remaining; and in how many runs (%) it is
-    the last evaluation of the level."""
+    """Step of the minimum validation loss, mean over seeds, at the level nearest to a % of weights remaining;
+    and in how many runs (%) it is the last evaluation of the level."""
     records = []
     for name, _, schemes in studies(groups):
         for init in filter(schemes.get, STANDARD):
@@ -225,7 +226,7 @@ def stops(groups: dict) -> list[dict]:
     return records
 
 
-@table(f"{NAMED} training validation n", NAMED, training="training loss", validation="validation loss")
+@table(f"{NAMED} training validation n", training="training loss", validation="validation loss")
 def fits(groups: dict) -> list[dict]:
     """Training loss (mean over the batches since the evaluation before) and validation loss at its minimum,
     in hundredths of a nat, averaged over each range as accuracy is: above 0 the first named has the higher
@@ -259,7 +260,8 @@ def screen(groups: dict) -> list[dict]:
             for init in sorted(scores, key=lambda init: -np.mean(list(scores[init].values()) or [-np.inf]))]
 
 
-@table("rate scheme score difference n", "rate scheme", rate="learning rate", difference="minus {against}")
+@table("rate scheme score against difference n", rate="learning rate", against="standard scheme",
+       difference="minus it, points [95%]")
 def rates(groups: dict) -> list[dict]:
     """The candidate schemes and the best standard scheme at other learning rates: score as in the screen, by
     validation images. Exploratory."""
@@ -310,10 +312,11 @@ def max_t_records(name: str, study: Study, schemes: dict, cases: list[tuple]) ->
 @table("method mean variance_scaling distribution signs heavy n", "method", mean="mean of the four",
        signs="random signs − best standard", heavy="Student's t − Xavier normal")
 def methods(groups: dict) -> list[dict]:
-    """Under other pruning methods: mean test accuracy over log density from 50 to 0.21% (filters 0.6%), of
-    the four schemes; paired differences with 95% t intervals. The best standard scheme is the screen's. Rows
-    without "test" are exploratory. The two with it are on seeds that these methods had not been run on; their
-    first difference is Xavier uniform − Xavier normal, and the four tests are one Holm family."""
+    """By pruning method, half of the weights per round: mean test accuracy over log density from 50 to 0.21%
+    (filters 0.6%), of the four schemes; paired differences with 95% t intervals. The best standard scheme is
+    the screen's. Rows without "test" are exploratory. The two with it are on seeds that these methods had not
+    been run on; their first difference is Xavier uniform − Xavier normal, and the four tests are one Holm
+    family."""
     standard, heavy = candidates(groups)[1], {"shape_t4": 1, "xavier_normal": -1}
     records = []
     for name in METHODS:
@@ -335,7 +338,7 @@ def methods(groups: dict) -> list[dict]:
 
 @table("method range mean variance_scaling distribution * n", "method range", mean="mean of the four")
 def parts(groups: dict) -> list[dict]:
-    """Other pruning methods, in two parts: mean test accuracy over log density from 50 to 1.6% and from there
+    """Pruning methods, in two parts: mean test accuracy over log density from 50 to 1.6% and from there
     to 0.21% (filters 0.6%), mean of the four schemes, the contrasts and the candidate schemes minus the best
     standard scheme, with t intervals. Exploratory."""
     customs, standard = candidates(groups)
@@ -360,7 +363,8 @@ def heavy_tailed(groups: dict) -> str | None:
 
 
 @table("method contrast plain other n difference p holm upper sparse", "method contrast",
-       plain="Xavier normal", other="the other", upper=span(PARTS[0]), sparse=span(PARTS[1]))
+       plain="Xavier normal", other="the other", upper=f"{span(PARTS[0])}, points [95%]",
+       sparse=f"{span(PARTS[1])}, points [95%]")
 def before(groups: dict) -> list[dict]:
     """Distributions under pruning at initialization, on seeds that these methods had not been run on: mean
     test accuracy over log density from 50 to 0.21%, mean (sd); exact sign-flip tests, one Holm family. The
@@ -386,21 +390,18 @@ def on_conv2(groups: dict, one: str, other: str, asked: dict) -> list[dict]:
     bounds = STUDIES["conv2"].ranges[0]
     for what, (name, numbers) in asked.items():
         schemes = with_seeds(shown, name, numbers)
-        unpruned, last = ({init: at_density(runs, wanted) for init, runs in schemes.items()}
-                          for wanted in bounds)
-        means = by_scheme(schemes, bounds)
-        d = paired(means, weights)
-        if len(d) == len(numbers):
-            records.append({"seeds": what, "difference": estimate(d), "p": sign_flip(d), "n": len(d),
-                            "unpruned": estimate(paired(unpruned, weights)),
-                            "change": estimate(paired(minus(means, unpruned), weights)),
-                            "last": estimate(paired(last, weights))})
+        ends, means = at_ends(schemes, bounds), by_scheme(schemes, bounds)
+        quantities = {"difference": means, "retained": minus(means, ends["unpruned"]), **ends}
+        d = {what: paired(values, weights) for what, values in quantities.items()}
+        if len(d["difference"]) == len(numbers):
+            records.append({"seeds": what, "p": sign_flip(d["difference"]), "n": len(numbers),
+                            **{what: estimate(own) for what, own in d.items()}})
     return records
 
 
 on_conv2_table = partial(
-    table, "seeds difference unpruned change last p n", "seeds", unpruned="unpruned",
-    change="mean accuracy minus unpruned",
+    table, "seeds difference unpruned retained last p n", "seeds", unpruned="unpruned",
+    retained="mean accuracy minus unpruned",
     difference=f"mean accuracy from {span(STUDIES['conv2'].ranges[0])}, points [95%]",
     last=f"at {100 * STUDIES['conv2'].bounds[1]:g}%", p="sign-flip p of the mean accuracy")
 
@@ -451,19 +452,16 @@ def seeds(groups: dict) -> list[dict]:
 
 @table(names="way scheme range")
 def gaps(groups: dict) -> list[dict]:
-    """Schemes minus Xavier normal under every method, with pixels in [0, 1], and as a difference of these
-    differences between layer-wise magnitude and movement; exploring seeds."""
+    """Schemes minus Xavier normal by magnitude, by movement and with pixels in [0, 1]; exploring seeds."""
+    ways = {name: METHODS[name] for name in ("magnitude, layer by layer", "movement")}
+    ways |= {name: VARIANTS[name] for name in ("pixels in [0, 1]",)}
     records = []
-    for bounds in (UPPER, SPARSE, WHOLE, PARTS[0]):
-        ways = {method: under(groups, method, bounds) for method in METHODS}
-        unit, changed = by_scheme(exploring(groups, VARIANTS["pixels in [0, 1]"]), bounds), ways["movement"]
-        plain = {init: ways["magnitude, layer by layer"].get(init, {}) for init in changed}
-        ways |= {"pixels in [0, 1]": unit, "magnitude - movement": minus(plain, changed)}
-        for way, values in ways.items():
-            for init in values.keys() - {"xavier_normal"}:
-                d = paired(values, {init: 1, "xavier_normal": -1})
-                records.append({"way": way, "scheme": init, "range": bounds, "difference": estimate(d),
-                                "n": len(d)})
+    for (way, group), bounds in itertools.product(ways.items(), (UPPER, SPARSE)):
+        values = by_scheme(exploring(groups, group), bounds)
+        for init in values.keys() - {"xavier_normal"}:
+            d = paired(values, {init: 1, "xavier_normal": -1})
+            records.append({"way": way, "scheme": init, "range": bounds, "difference": estimate(d),
+                            "n": len(d)})
     return records
 
 
@@ -471,7 +469,7 @@ def gaps(groups: dict) -> list[dict]:
 def level_gaps(groups: dict) -> list[dict]:
     """Schemes minus Xavier normal at the one level of halved runs within 2 to 5% of the weights, for which
     the protocol has directions."""
-    found = {init: at_density(runs, 0.032) for init, runs in exploring(groups, HALVED).items()}
+    found = accuracies(exploring(groups, HALVED), 0.032)
     return [{"scheme": init, "density": 0.032, "n": len(d), "difference": estimate(d)} for init in found
             for d in [paired(found, {init: 1, "xavier_normal": -1})] if init != "xavier_normal"]
 
@@ -514,17 +512,3 @@ def reasons(groups: dict) -> list[dict]:
 
 
 TABLES |= mechanism.TABLES
-
-
-def main() -> None:
-    """Prints all tables."""
-    parser = argparse.ArgumentParser(description="Print the tables of the study as Markdown.")
-    parser.add_argument("runs", help="folder of runs")
-    groups = stats.groups([run for run in stats.read(parser.parse_args().runs) if run["levels"]])
-    for name, shown in TABLES.items():
-        if shown.columns:
-            print(f"## {name}\n\n{shown.caption}\n\n{markdown(shown, shown.records(groups))}")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,7 @@
 """Every difference in the tables against plain loops over runs of random numbers."""
 import functools
 import itertools
+import math
 import statistics
 
 import numpy as np
@@ -8,7 +9,6 @@ import pytest
 
 import formatting
 import inference
-import mechanism
 import stats
 import study
 import tables
@@ -16,7 +16,7 @@ from stats import STANDARD, scheme_name
 from study import FULL, HALF, HALVED, METHODS, PARTS, SPARSE, STUDIES, UPPER, VARIANTS, WHOLE
 
 from .made import (CONFIRMING, CUSTOM, EXPLORING, FACTORS, FULL_PARTS, HALF_PARTS, INITS, SIZES, accuracy,
-                   across, at, over, plain, random_groups, record, swapped)
+                   across, at, densities, over, plain, random_groups, record, swapped)
 from .test_inference import plain_holm, plain_max_t, plain_sign_flip
 
 
@@ -69,8 +69,6 @@ def of_the_exploration():
                 yield "parts", {"method": name, **names}, {
                     f"{scheme_name(init)} − {scheme_name(standard)}": plain(
                         group, {init: 1, standard: -1}, EXPLORING, mean) for init in customs}
-            yield "gaps", {"way": name, "scheme": "shape_t4", "range": bounds}, {
-                "difference": plain(group, {"shape_t4": 1, "xavier_normal": -1}, EXPLORING, mean)}
         yield "methods", {"method": name}, {key: plain(
             group, {init: 1, other: -1}, EXPLORING, over(*HALF_PARTS[WHOLE])) for key, init, other in (
                 ("signs", "shape_sign", standard), ("heavy", "shape_t4", "xavier_normal"))}
@@ -95,6 +93,26 @@ def of_the_exploration():
                 "values_given_a": {ab: 1, a: -1}, "values_given_b": {b: 1, ba: -1}}
         yield "swaps", {"method": name, "other": other, "range": bounds}, {
             key: across(weights, EXPLORING, mean) for key, weights in gaps.items()}
+    first, normal = "magnitude, layer by layer", (HALVED, "xavier_normal")
+    ways = {"magnitude": HALVED, "movement": METHODS["movement"]}
+    crossed = {}
+    for name, init in (("gain 4", "xavier_normal@4"), ("Kaiming normal", "kaiming_normal")):
+        crossed[f"masks of {name}, values of Xavier normal"] = {
+            (swapped(init, first), "xavier_normal"): 1, normal: -1}
+        crossed[f"values of {name}, masks of Xavier normal"] = {
+            (swapped("xavier_normal", first), init): 1, normal: -1}
+    pruned = {f"{name}, pruned by {way}": {(group, init): 1, (group, "xavier_normal"): -1}
+              for name, init in (("gain 4", "xavier_normal@4"), ("Student's t", "shape_t4"))
+              for way, group in ways.items()}
+    changed = {f"the four schemes, {what}": {(group, init): 0.25 if group != HALVED else -0.25
+                                             for group in (HALVED, VARIANTS[variant]) for init in STANDARD}
+               for what, variant in (
+                   ("reset to signs of one magnitude", "signs of w0 alone"),
+                   ("reset and rescaled to each unit's unpruned norm", "w0 rescaled to each unit's norm"),
+                   ("trained 12 epochs per level", "12 epochs a level"))}
+    for what, weights in {**crossed, **pruned, **changed}.items():
+        yield "reasons", {"what": what}, {key: across(weights, EXPLORING, over(*HALF_PARTS[bounds]))
+                                          for key, bounds in (("upper", UPPER), ("sparse", SPARSE))}
     heavy = tables.heavy_tailed(random_groups())
     for name, init in itertools.product(study.AT_INITIALIZATION, ("xavier_uniform", heavy)):
         yield "before", {"method": name, "contrast": f"{init} - xavier_normal"}, {
@@ -104,7 +122,7 @@ def of_the_exploration():
                               ("xavier_normal@0.5", "xavier_normal", "half_as_wide")):
         mean = over(0, 8)
         values = {"difference": mean, "unpruned": at(0), "last": at(8),
-                  "change": lambda run: mean(run) - at(0)(run)}
+                  "retained": lambda run: mean(run) - at(0)(run)}
         plans = [("conv2-first", (10, 11)), ("conv2-first", (10, 11, 12)), ("conv2", range(31, 39))]
         for row, (name, seeds) in zip(records_of(table), plans[:3 if table == "signs_on_conv2" else 2],
                                       strict=True):
@@ -137,17 +155,15 @@ def of_means():
     for init, layer, (percent, number) in itertools.product(INITS, SIZES, ((6.3, 4), (1.6, 6), (0.21, 9))):
         yield "shares", {"scheme": init}, values(METHODS["magnitude, global"], number, [init], EXPLORING, **{
             f"{layer} at {percent}%": lambda level: 100 * level["kept"][layer] / level["size"][layer]})
-    dark, logit = (lambda level, key=key, scale=scale: scale * level["diagnostics"][key]
-                   for key, scale in (("dark_share", 100), ("logit_std", 1)))
-    for (variant, group), init, (what, number, quantity) in itertools.product(VARIANTS.items(), INITS, (
-            ("constant_inputs", 4, dark), ("eps", 4, fc1("eps")), ("logit_std", 9, logit))):
-        if (what, init) != ("eps", "shape_sign"):   # not defined
-            yield "state", {"quantity": what, "variant": variant, "scheme": init}, values(
-                group, number, [init], mean=quantity)
-    for (table, names, quantity), (bound, number) in itertools.product((
+    def dark(level):
+        return 100 * level["diagnostics"]["dark_share"]
+    for (variant, group), init in itertools.product(VARIANTS.items(), INITS):
+        yield "constant_inputs", {"variant": variant, "scheme": init}, values(group, 4, [init], mean=dark)
+    for (table, names, quantity), number in itertools.product((
             ("survival", {"quantity": "eps"}, fc1("eps")), ("best", {}, accuracy),
-            ("survival", {"quantity": "constant_inputs"}, dark)), ((0.21, 7), (0.07, 12), (0.0021, 28))):
-        yield table, {"study": "mnist", "density": bound, **names}, {
+            ("survival", {"quantity": "constant_inputs"}, dark)), (7, 12, 28)):
+        density = densities(29)[number]
+        yield table, {"study": "mnist", "density": pytest.approx(density), **names}, {
             init: values(FULL, number, [init], CONFIRMING, mean=quantity)["mean"] for init in STANDARD}
     for bounds, part in FULL_PARTS.items():
         names = {"study": "mnist", "range": bounds, "n": [6, 6, 6, 5],
@@ -184,7 +200,10 @@ def test_p_and_holm_are_those_of_plain_flips_in_the_protocols_families(table, fa
     found = {}
     for row in records_of(table):
         found.setdefault(tuple(row[key] for key in family), []).append(row)
-    for rows in found.values():
+    for names, rows in found.items():
+        if table in ("pairs", "retained") and names[0] == "conv2":      # the protocol does not test these
+            assert {(row["p"], row["holm"], row["verdict"]) for row in rows} == {(None, None, "estimate")}
+            continue
         raw = [plain_sign_flip(row["differences"].round(9).tolist()) for row in rows]
         assert [row["p"] for row in rows] == raw and [row["holm"] for row in rows] == pytest.approx(
             plain_holm(raw))
@@ -214,13 +233,18 @@ def test_a_record_has_names_of_its_own_and_none_of_a_method_of_dict():
         assert not {*table.columns, *table.names} & set(dir(dict)), name
 
 
-def test_the_procedures_are_compared_between_the_same_densities():
-    """20 against 50% a round: means of straight lines between levels, on the seeds that both have."""
-    ends = mechanism.ROUNDS_BETWEEN
-
+def test_the_procedures_are_compared_through_the_same_densities():
+    """20 against 50% a round: both are read at the levels of the latter, on the seeds that both have."""
     def mean(run):
-        return inference.mean_between(list(map(stats.density, run["levels"])),
-                                      list(map(accuracy, run["levels"])), ends)
+        x = [math.log(stats.density(level)) for level in run["levels"]]
+        at = [math.log(density) for density in (0.0119, 0.00816, 0.00416, 0.00215)]
+        y = []
+        for wanted in at:
+            after = next(number for number, own in enumerate(x) if own <= wanted)
+            share = (x[after - 1] - wanted) / (x[after - 1] - x[after])
+            above, below = (accuracy(run["levels"][number]) for number in (after - 1, after))
+            y.append((1 - share) * above + share * below)
+        return sum((y[i] + y[i + 1]) / 2 * (at[i] - at[i + 1]) for i in range(3)) / (at[0] - at[-1])
     overall = METHODS["magnitude, global"]
     cases = {"20% − 50% a round": {(FULL, "xavier_normal"): 1, (HALVED, "xavier_normal"): -1},
              "global − layer by layer, 50% a round": {(overall, "xavier_normal"): 1,
@@ -249,11 +273,7 @@ def test_the_best_scheme_at_a_density_has_the_highest_mean_and_needs_the_fewest_
     assert limits[of_mnist[-1]["highest"]] == min(limits.values())
 
 
-def test_reasons_and_tested_methods_repeat_their_tables():
-    for what, (function, names, key) in tables.REASONS.items():
-        for part, bounds in (("upper", UPPER), ("sparse", SPARSE)):
-            own = record(function(random_groups()), range=bounds, **names)
-            assert record(records_of("reasons"), what=what)[part] == own[key]
+def test_tested_methods_repeat_the_table_of_the_test():
     for row in records_of("before"):
         column = "distribution" if row["contrast"].startswith("xavier_uniform") else "heavy"
         tested = record(records_of("methods"), method=f"{row['method']}: test")

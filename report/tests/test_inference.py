@@ -126,11 +126,8 @@ def test_sign_flip_equals_every_choice_of_signs(d):
     assert inference.sign_flip(np.array(d, float)) == plain_sign_flip(d)
 
 
-def test_the_flips_are_all_of_them_to_20_and_begin_with_none_beyond():
+def test_twenty_differences_of_one_sign_have_the_least_p():
     assert inference.sign_flip(np.linspace(0.01, 1, 20)) == inference.sign_flip(-np.ones(20)) == 2 / 2 ** 20
-    for n in range(21, 24):
-        sums = inference.sign_flip_sums(np.arange(n))
-        assert len(sums) == 2 ** 20 and sums[0] == n * (n - 1) / 2
 
 
 @pytest.mark.parametrize("d", [

@@ -166,35 +166,46 @@ def test_the_influence_of_the_initial_magnitude_goes_with_accuracy_as_plain_rank
             assert row[key] == pytest.approx((statistics.mean(each), min(each), max(each), len(seeds)))
 
 
+def not_rare(active, least):
+    """The mean accuracy of a run, by its weights but those on pixels active in fewer than `least` images."""
+    def mean(run):
+        ends = tuple(stats.density(run["levels"][number]) for number in (20, 28))
+        others = [sum(count for count, images in zip(level["inputs"], active) if images < least)
+                  for level in run["levels"]]
+        x = [(sum(level["kept"].values()) - other) / sum(SIZES.values())
+             for level, other in zip(run["levels"], others)]
+        return inference.mean_between(x, list(map(accuracy, run["levels"])), ends)
+    return mean
+
+
 def test_contrasts_by_the_weights_on_active_inputs_equal_plain_means(nine_pixels):
-    def mean(least):
-        def of_run(run):
-            ends = tuple(stats.density(run["levels"][number]) for number in (20, 28))
-            others = [sum(count for count, images in zip(level["inputs"], nine_pixels) if images < least)
-                      for level in run["levels"]]
-            x = [(sum(level["kept"].values()) - other) / sum(SIZES.values())
-                 for level, other in zip(run["levels"], others)]
-            return inference.mean_between(x, list(map(accuracy, run["levels"])), ends)
-        return of_run
     records = mechanism.without_rare_inputs({FULL: random_groups()[FULL]})
     least = {"all": 0, "not constant": 1, "not below 0.1%": 10, "not below 1%": 100}
     cases = itertools.product(FACTORS.items(), least.items())
     for row, ((contrast, weights), (inputs, number)) in zip(records, cases, strict=True):
         assert (row["contrast"], row["inputs"], row["range"]) == (contrast, inputs, RANGES[1])
-        d = np.array(plain(FULL, weights, CONFIRMING, mean(number)))
+        d = np.array(plain(FULL, weights, CONFIRMING, not_rare(nine_pixels, number)))
         assert row["differences"] == pytest.approx(d, rel=1e-9) and row["p"] == inference.sign_flip(d)
     assert len({row["difference"].mean for row in records}) == len(records)
 
 
-def test_zeroing_against_the_plain_schemes_of_later_seeds():
+def test_zeroing_against_the_plain_schemes_of_later_seeds(nine_pixels):
     """Of seeds 30 on alone; those that the schemes are compared on have no part in it, nor these in that."""
-    runs = standards(8)
+    runs, noise = standards(8), np.random.default_rng(0)
     before = text_of("contrasts", tables.contrasts(groups(runs)))
     for init, points in (("xavier_normal", 0.0), ("kaiming_normal", 1.0), ("xavier_normal_lit", 0.5),
                          ("kaiming_normal_lit", 1.7)):
         runs += [made(init, seed, 90 + points + seed / 100 * init.endswith("lit")) for seed in range(30, 38)]
         runs += [made(init, seed, 50.0) for seed in range(20, 22) if init.endswith("lit")]
-    records = mechanism.zeroing(groups(runs))
+    for level in (level for run in runs for level in run["levels"]):
+        level["inputs"] = noise.integers(1, 9, size=9).tolist()
+    *records, other, survivors = mechanism.zeroing(groups(runs))
+    for row, value in ((other, not_rare(nine_pixels, 10)), (survivors, at(20, lambda level: 100 * sum(
+            level["inputs"][place] for place in (0, 1, 6, 7)) / sum(level["inputs"])))):
+        its = {(run["config"]["init"], run["config"]["seed"]): value(run) for run in runs}
+        d = [sum((-0.5 + init.endswith("lit")) * its[init, seed] for init in study.ZEROING)
+             for seed in range(30, 38)]
+        assert row["difference"] == pytest.approx(inference.estimate(np.array(d)))
     gap = 0.6 + sum(range(30, 38)) / 800
     for row, (effect, bounds) in zip(records, zip(("upper", "test"), RANGES), strict=True):
         assert (row["effect"], row["where"], row["n"], row["p"]) == (effect, bounds, 8, 2 / 2 ** 8)
