@@ -3,9 +3,10 @@
 w0 and trained are {parameter name: tensor}: the scheme's own initial values, whatever the level restarted
 from, and the state at the level's end. masks is {layer: bool tensor}, what the level was trained under.
 `candidates` are the masks that these were chosen from: those of the level before for an iterative pruner, all
-ones if pruning goes from dense to each density at once, None at level 0. `auroc` compares the candidates that
-were kept with those that were not. All other quantities describe the surviving weights, out of the whole
-layer. What is undefined is NaN, null in JSON.
+ones if pruning goes from dense to each density at once, None at level 0; of another run's masks, those of the
+level before if they are nested, or else all ones. `auroc` compares the candidates that were kept with those
+that were not. All other quantities describe the surviving weights, out of the whole layer. What is undefined
+is NaN, null in JSON.
 """
 import functools
 import math

@@ -57,14 +57,14 @@ def random_mask(masks: Masks, config: dict, level: int) -> Masks:
 
 
 class Control(NamedTuple):
-    """A row of CONTROLS."""
+    """A row of CONTROLS; None is a run without a control."""
     key: str  # of the random stream of the initial weights
     change: Callable[[Masks, dict, int], Masks]
     text: str
 
 
 CONTROLS = {
-    "none": Control("init", unchanged, "this scheme's own draw under the masks of another run"),
+    None: Control("init", unchanged, "this scheme's own draw under the masks of another run"),
     "reinit": Control("reinit", unchanged, "random reinitialization: another draw under the same masks"),
     "shuffle": Control("init", shuffle, "the masks permuted within each layer"),
     "random_mask": Control("init", random_mask, "random masks of the same counts, fresh at each level"),
@@ -78,48 +78,50 @@ def checkpoint_template(state: State, data: datasets.Data) -> dict:
 
 
 def open_donor(out: Path, config: dict, levels: int, data: datasets.Data) -> runs.Run | None:
-    """The run whose masks are taken, None without one; it is read and never written. It must be one that its
-    scheme and network would give now."""
+    """The run whose masks are taken, None without one; it is read and never written. Refused if its initial
+    weights are not those that its scheme gives now."""
     if not config["masks_from"]:
         return None
     donor = runs.Run(out / config["masks_from"], {})
     if donor.next_level <= levels:
         raise SystemExit(f"{donor.folder} has no masks for {levels} levels: run it first, to as many levels")
-    if any(donor.metrics["config"][key] != config[key] for key in DONOR_KEYS):
+    own = donor.metrics["config"]
+    if any(own[key] != config[key] for key in DONOR_KEYS):
         raise SystemExit(f"{donor.folder} is of another net, data file, seed or rate: "
                          "name one that shares them")
-    own = donor.metrics["config"]
     if own["input"] == config["input"]:  # else a scheme that looks at data would draw other weights
-        initial, description = train.initial_state(own, data, CONTROLS[own["control"] or "none"].key)
+        initial, description = train.initial_state(own, data, CONTROLS[own["control"]].key)
         donor.require_same_start(initial, description, kept=train.start_step(own) == 0)
     for level in range(levels + 1):
         runs.load_file(donor.level_path(level))
     return donor
 
 
-def masks_for_level(run: runs.Run, donor: runs.Run | None, data: datasets.Data, w0: State,
-                    level: int) -> tuple[Masks, Masks | None, State]:
-    """The masks to train `level` under, the masks that they were chosen from (None at level 0), and the state
-    that they were chosen by. `w0` is the state at the rewind point."""
-    dense, config, like = models.dense_masks(w0), run.config, checkpoint_template(w0, data)
-    if level == 0:
-        return dense, None, w0
-    if donor:
-        change = CONTROLS[config["control"] or "none"].change
-        before, masks = (change(runs.load_file(donor.level_path(k), like)["masks"], config, k)
-                         for k in (level - 1, level))
-        nested = all((masks[name] <= before[name]).all() for name in masks)
-        return masks, before if nested else dense, w0
-    state, masks = w0, dense
-    if PRUNERS[config["pruner"]].when == "after":
-        saved = runs.load_file(run.level_path(0 if config["one_shot"] else level - 1), like)
+def chosen_masks(run: runs.Run, data: datasets.Data, w0: State, like: dict,
+                 level: int) -> tuple[Masks, Masks, State]:
+    """The masks that the run's pruner chooses for `level`, those that it chose them from, and the state that
+    it scored. `w0` is the state at the rewind point; a checkpoint has the structure of `like`."""
+    state, masks = w0, models.dense_masks(w0)
+    if PRUNERS[run.config["pruner"]].when == "after":
+        saved = runs.load_file(run.level_path(0 if run.config["one_shot"] else level - 1), like)
         state, masks = saved["state"], saved["masks"]
-    return next_masks(masks, state, w0, config, data, level), masks, state
+    return next_masks(masks, state, w0, run.config, data, level), masks, state
+
+
+def donated_masks(run: runs.Run, donor: runs.Run, w0: State, like: dict,
+                  level: int) -> tuple[Masks, Masks, State]:
+    """The masks of another run for `level`, as the control has them, and in the place of those that they were
+    chosen from the ones of the level before if they are within these, or else ones; and `w0`."""
+    change = CONTROLS[run.config["control"]].change
+    before, masks = (change(runs.load_file(donor.level_path(k), like)["masks"], run.config, k)
+                     for k in (level - 1, level))
+    nested = all((masks[name] <= before[name]).all() for name in masks)
+    return masks, before if nested else models.dense_masks(w0), w0
 
 
 def rewind_point(run: runs.Run, data: datasets.Data, initial: State) -> State:
-    """The state that every level restarts from, kept in init.pt: `initial`, or with --rewind K the state
-    after K steps of dense training, of which Adam's moments are not kept."""
+    """The state that every level restarts from, kept in init.pt: `initial` after K steps of dense training
+    with --rewind K, else after none. Adam's moments are not kept."""
     path, end = run.folder / "init.pt", train.start_step(run.config)
     if not runs.is_intact(path, initial):
         run.progress.total += end
@@ -132,12 +134,16 @@ def rewind_point(run: runs.Run, data: datasets.Data, initial: State) -> State:
 def iterate(run: runs.Run, data: datasets.Data, levels: int) -> None:
     """Train, prune, rewind, until level `levels` is done: the lottery-ticket loop."""
     donor = open_donor(run.folder.parent, run.config, levels, data)
-    initial = train.begin(run, data, CONTROLS[run.config["control"] or "none"].key)
+    initial = train.begin(run, data, CONTROLS[run.config["control"]].key)
     w0 = rewind_point(run, data, initial)
-    run.drop_unreadable_levels(checkpoint_template(w0, data))
+    like = checkpoint_template(w0, data)
+    run.drop_unreadable_levels(like)
     for level in range(run.next_level, levels + 1):
-        masks, candidates, scored = masks_for_level(run, donor, data, w0, level)
-        start = restart_state(run.config["rewind"], w0, masks, scored) if level else w0
+        masks, candidates, start = models.dense_masks(w0), None, w0
+        if level > 0:
+            masks, candidates, scored = (donated_masks(run, donor, w0, like, level) if donor
+                                         else chosen_masks(run, data, w0, like, level))
+            start = restart_state(run.config["rewind"], w0, masks, scored)
         train.train_level(run, data, start, masks, initial, candidates)
 
 
@@ -210,7 +216,7 @@ def main() -> None:
     if not pending:
         return
     data, config = train.open_data(args, pending), pending[0].config
-    initial, _ = train.initial_state({**config, "init": "xavier_normal"}, data)
+    initial, _ = train.initial_state({**config, "init": "xavier_normal"}, data)  # for its shapes
     kept = kept_counts(models.dense_masks(initial), config, levels).values()
     if sum(kept) == 0 or min(kept) == 0 and config["scope"] == "layer":
         raise SystemExit(f"--levels {levels} leaves a layer without weights: choose fewer")

@@ -253,7 +253,7 @@ def restart_state(rewind: int | str, w0: State, masks: Masks, scored: State) -> 
 
 def without_idle_biases(state: State, masks: Masks) -> State:
     """`state` with 0 for the bias of a hidden unit that no weight enters or leaves, so that a removed unit is
-    gone as a whole. Nothing reads it and its gradient is 0: training is the same."""
+    gone as a whole. No other layer reads it and its gradient is 0: training is the same."""
     new, names = dict(state), list(masks)
     for name, reader in zip(names, names[1:]):
         enters = masks[name].flatten(1).any(1)

@@ -273,7 +273,7 @@ def progress_bar(total: int, initial: int) -> Iterator[tqdm]:
 
 
 def skip(progress: tqdm, steps: int) -> None:
-    """Count steps that an earlier process made: they cost no time now."""
+    """Count steps that an earlier process made, or with a minus that it lost: they cost no time now."""
     if not progress.disable:
         progress.initial += steps
     progress.update(steps)
@@ -365,7 +365,7 @@ class Run:
 
     def __init__(self, folder: Path, config: dict, tensorboard: bool = False):
         self.folder, self.config, self.tensorboard = folder, config, tensorboard
-        self.progress = self.origin = None  # until it is opened
+        self.progress = self.origin = self.steps = None  # until it is opened
         self.metrics = load_metrics(folder, config)
 
     @property
@@ -390,7 +390,7 @@ class Run:
                 stale.unlink()
             self.metrics = (load_metrics(self.folder, self.config)
                             or {"config": self.config, "provenance": [], "levels": []})
-            self.origin = origin
+            self.origin, self.steps = origin, steps
             self.add_provenance()
             for record in self.without_scalars():
                 write_scalars(self.folder, record)
@@ -421,6 +421,7 @@ class Run:
             self.metrics["provenance"] = [row for row in self.metrics["provenance"]
                                           if row["level"] < self.next_level]
             self.add_provenance()
+            skip(self.progress, -self.steps * (finished - self.next_level))
             say(f"{self.folder} lacks a checkpoint: it goes on from level {self.next_level} of "
                 f"{finished - 1}")
 
