@@ -584,6 +584,20 @@ def test_other_data_are_refused_from_the_first_step_on(go, dots, tmp_path, monke
     assert "data_crc32 is" in one_sentence(*outcome(go))
 
 
+def test_the_bar_ends_full_where_levels_were_lost(go, monkeypatch):
+    bars = []
+
+    @contextlib.contextmanager
+    def shown(total, initial):
+        with open(os.devnull, "w") as nothing:
+            bars.append(tqdm(total=total, initial=initial, file=nothing))
+            yield bars[-1]
+    (go("--levels", 3) / "level_03.pt").unlink()
+    monkeypatch.setattr(runs, "progress_bar", shown)
+    go("--levels", 4)
+    assert bars[0].n == bars[0].total
+
+
 def test_without_git_the_commit_is_unknown(go, tmp_path, monkeypatch):
     monkeypatch.setattr(runs, "provenance", PROVENANCE)
     monkeypatch.setenv("PATH", str(tmp_path))
