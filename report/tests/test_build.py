@@ -15,10 +15,13 @@ import pytest
 import build
 import code_tables
 import data as datasets
+import deck
+import figures
 import formatting
 import inits
 import mechanism
 import models
+import slide_figures
 import stats
 import study
 import tables
@@ -87,8 +90,10 @@ def test_every_table_and_figure_is_shown_or_asked_for():
     source = "".join(path.read_text() for path in (ROOT / "report").glob("*.md.j2"))
     for name, shown in {**tables.TABLES, **code_tables.TABLES}.items():
         assert (f'table("{name}")' in source) if shown.columns else f"{{{{ {name}(" in source, name
-    for name in re.findall(r'figure\("(\w+)"\)', source):
-        assert (ROOT / "figures" / f"study-{name}.png").exists()
+    shown = {*re.findall(r'figure\("(\w+)"\)', source), *re.findall(r"/study-(\w+)\.png", source)}
+    assert shown == {*figures.FIGURES, *(f"slide_{name}" for name in slide_figures.FIGURES)}
+    drawn = {path.name for path in (ROOT / "figures").glob("study-*")}
+    assert drawn == {f"study-{name}.png" for name in shown}
 
 
 def test_a_template_names_what_is_not_there(tmp_path, monkeypatch):
@@ -128,13 +133,13 @@ def test_the_pixels_are_active_in_as_many_images(name):
 
 
 def test_slides_have_what_their_text_has_and_are_the_same_at_any_time(tmp_path, monkeypatch):
-    picture, deck = ROOT / "figures" / "study-diagram.png", tmp_path / "deck.pptx"
+    picture, path = ROOT / "figures" / "study-diagram.png", tmp_path / "deck.pptx"
     text = ("# One\n## two\n- a\n- b\n\n# Two\n* LeNet-300 -1 [-2, +3] (+-0.1) 1e-04\n\n"
             f"| x | y -1 |\n|---|---|\n| 2 | n = 3 |\n\n![]({picture})\n![](not-drawn.png)\n\n"
             "> Say -1\n> and 2.\n")
-    build.slides(text, deck)
-    first = deck.read_bytes()
-    one, two = pptx.Presentation(str(deck)).slides
+    deck.write(text, path)
+    first = path.read_bytes()
+    one, two = pptx.Presentation(str(path)).slides
     assert [shape.text_frame.text for shape in one.shapes] == ["One", "two", "\u2022 a\n\u2022 b", "1"]
     title, points, table, shown, number = two.shapes
     assert [shape.text_frame.text for shape in (title, points, number)] == [
@@ -146,8 +151,8 @@ def test_slides_have_what_their_text_has_and_are_the_same_at_any_time(tmp_path, 
     ends = [shape.top + shape.height for shape in (title, points, table)]
     assert all(end <= shape.top for end, shape in zip(ends, (points, table, shown)))    # nothing on another
     monkeypatch.setattr("time.time", lambda: 2e9)
-    build.slides(text, deck)
-    assert deck.read_bytes() == first
+    deck.write(text, path)
+    assert path.read_bytes() == first
 
 
 def imported(path):
@@ -157,7 +162,7 @@ def imported(path):
 
 def test_the_scripts_know_nothing_of_the_study_and_its_files_only_what_is_above_them():
     order = ["inference", "study", "formatting", "mechanism", "tables", "code_tables", "figures",
-             "slide_figures", "build"]
+             "slide_figures", "deck", "build"]
     scripts, files = ({path.stem for path in folder.glob("*.py")} for folder in (ROOT, ROOT / "report"))
     assert set(order) == files
     for path in (*ROOT.glob("*.py"), *ROOT.glob("tests/*.py")):
