@@ -50,9 +50,7 @@ def refusal(name, root):
     return refused.value.code
 
 
-def test_torch_looks_at_32_bits_and_no_two_keys_of_a_big_study_share_them():
-    low, high = (torch.Generator().manual_seed(seed) for seed in (5, 5 + 2 ** 32))
-    assert torch.equal(torch.rand(4, generator=low), torch.rand(4, generator=high))
+def test_no_two_keys_of_a_big_study_share_a_seed():
     keys = [(seed, "init") for seed in range(100)] + [("validation", name) for name in data.DATASETS]
     keys += [(seed, "order", level, epoch) for seed in range(20) for level in range(29) for epoch in range(5)]
     keys += [(seed, "random-scores", level) for seed in range(100) for level in range(31)]
@@ -374,16 +372,6 @@ def test_glyphs_are_balanced_and_the_same_every_time(glyphs, name, shape):
         assert np.bincount(first["y_train"]).tolist() == [2000] * 10
         assert np.bincount(first["y_test"]).tolist() == [200] * 10
         assert len(np.unique(first["x_test"].reshape(2000, -1), axis=0)) == 2000
-
-
-def test_a_glyph_is_where_it_was_put():
-    centre = data.uniform(data.rng("test"), -0.2, 0.2, 500, 2)
-    along = torch.arange(-31.5, 32) / 32
-    spot = torch.exp(-(along[:, None] ** 2 + along ** 2) * 40).expand(1, 10, 64, 64)
-    ink = data.warp(spot, torch.zeros(500, dtype=torch.long), centre, 28, data.rng("test"))[:, 0]
-    place = (torch.arange(28) + 0.5) / 14 - 1
-    found = torch.stack([(ink.sum(way) @ place) / ink.sum((1, 2)) for way in (1, 2)], 1)
-    torch.testing.assert_close(found, centre, atol=0.002, rtol=0)
 
 
 def test_a_glyph_is_labelled_as_what_it_is(glyphs):

@@ -5,14 +5,12 @@ import math
 import statistics
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
 import diagnostics
 import models
-import runs
 
 
 def generator(seed=0):
@@ -227,11 +225,3 @@ def test_record_of_level_0():
         assert {key for key in row if row[key] is None} - {"no_way_out"} == {"auroc", "eps", "fan_in_spread"}
         assert row["density"] == row["retained_energy"] == 1 and row["no_way_in"] == 0
     assert found["effective_density"] == 1 and found["least_class_inputs"] == 100
-
-
-@pytest.mark.parametrize("n", [1, 7, 8, 9, 300])
-def test_the_bits_of_correct_answers(n):
-    correct = torch.rand(n, generator=generator(n)) < 0.5
-    bits = runs.pack_bits(correct)
-    assert bits.dtype == torch.uint8 and len(bits) == -(-n // 8)
-    assert np.unpackbits(bits.numpy(), count=n).astype(bool).tolist() == correct.tolist()

@@ -15,7 +15,6 @@ import os
 import pickle
 import random
 import re
-import resource
 import shutil
 import signal
 import subprocess
@@ -443,17 +442,6 @@ def damaged(blob, r):
                      blob[:at] + r.randbytes(n) + blob[at + n:], r.randbytes(at)])
 
 
-VALUES = [None, True, -1, 0, 1, 2, 10 ** 400, 0.5, -1e308, math.nan, math.inf, "", "x", "0", [], [[]], {},
-          {"a": []}, [0, None], "a\nb"]
-
-
-def broken_json(text, r):
-    """No JSON any more."""
-    at = r.randrange(1, len(text))
-    return r.choice([text[:at], text[:at] + b"\xff" + text[at:], text[:at] + text[:at], text[at:] + b"}",
-                     b"[" * 100_000, r.randbytes(1 + at % 99)])
-
-
 def altered(value, r, others):
     """Nested dicts and lists with a value at a random place gone, or another, one of others(value)."""
     if r.random() < 0.1:
@@ -469,11 +457,6 @@ def altered(value, r, others):
     else:
         spot[key] = r.choice(others(spot[key]))
     return value
-
-
-def other_json(text, r):
-    """JSON, but of something else."""
-    return json.dumps(altered(json.loads(text), r, lambda value: VALUES)).encode()
 
 
 OBJECTS = [[], {}, 5, -1, "x", None, True, {"a": 1}, torch.zeros(3), torch.zeros(()), [torch.zeros(2)]]
@@ -531,8 +514,8 @@ MALFORMED = [  # what is done, how many times, to which files, how the rerun may
     (damaged, 60, CHECKPOINTS, {"equal"}), (other_checkpoint, 40, CHECKPOINTS[1:], {"equal"}),
     (other_checkpoint, 20, CHECKPOINTS[:1], {"refused"}),
     (pickled, 24, CHECKPOINTS, {"equal"}), (pickled, 6, ["metrics.json", "mnist.npz"], {"refused"}),
-    (broken_json, 50, ["metrics.json"], {"refused"}), (other_json, 50, ["metrics.json"], EITHER),
-    (damaged, 60, ["mnist.npz"], EITHER), (other_arrays, 250, ["mnist.npz"], EITHER)]
+    (damaged, 60, ["metrics.json"], {"refused"}), (damaged, 60, ["mnist.npz"], EITHER),
+    (other_arrays, 250, ["mnist.npz"], EITHER)]
 
 
 @TIMES
@@ -673,20 +656,12 @@ def test_masks_are_not_taken_from_a_run_whose_scheme_or_network_was_edited(go, t
 
 def test_scalars_of_a_level_are_written_once_and_of_a_finished_run_when_asked(go, monkeypatch):
     """A made-up SummaryWriter puts a line a point into a file that is named as TensorBoard names its own."""
-    class Writer:
-        def __init__(self, folder, filename_suffix=""):
-            folder.mkdir(exist_ok=True)
-            self.file = open(folder / f"events.{len(list(folder.iterdir()))}{filename_suffix}", "w")
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            self.file.close()
-
-        def add_scalar(self, name, value, step):
-            print(name, value, step, file=self.file)
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", types.SimpleNamespace(SummaryWriter=Writer))
+    @contextlib.contextmanager
+    def writer(folder, filename_suffix=""):
+        folder.mkdir(exist_ok=True)
+        with open(folder / f"events.{len(list(folder.iterdir()))}{filename_suffix}", "w") as file:
+            yield types.SimpleNamespace(add_scalar=lambda *point: print(*point, file=file))
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", types.SimpleNamespace(SummaryWriter=writer))
     monkeypatch.setattr(train.importlib.util, "find_spec", lambda name: name == "tensorboard")
 
     def points():
@@ -703,14 +678,6 @@ def test_scalars_of_a_level_are_written_once_and_of_a_finished_run_when_asked(go
     assert len(points()) == len(set(points())) == len(record) * 3 // 2
 
 
-def test_more_evaluations_than_steps_cost_nothing(go):
-    def limited():
-        resource.setrlimit(resource.RLIMIT_CPU, (1, 1))
-        go("--levels", 0, "--looks", 10 ** 12)
-    code, says = end(fork(limited))
-    assert code == 0, says
-
-
 def test_memory_stays_flat_over_40_levels(go, monkeypatch):
     """VmRSS of a process as level 40 is written, minus that at level 10: 8 MiB at the most, of which 2 are
     the records of metrics.json. One copy of the weights kept at each level would be another 9 MiB."""
@@ -725,21 +692,18 @@ def test_memory_stays_flat_over_40_levels(go, monkeypatch):
 RECORDED = Path(__file__).with_name("recorded.json")
 
 
-def on_cpu(capability, *words):
-    """Run a script as on a CPU whose vector instructions go no further than `capability`; None is all."""
-    limit = {"ATEN_CPU_CAPABILITY": capability} if capability else {}
-    subprocess.run([sys.executable, *words], cwd=ROOT, check=True, capture_output=True,
-                   env={**os.environ, "OMP_NUM_THREADS": "1", **limit})
-
-
 def numbers(data_dir, capability=None):
-    """Curves, counts and the data's checksum of a small run on blobs, on a CPU of no more than `capability`.
+    """Curves, counts and the data's checksum of a small run on blobs, as on a CPU whose vector instructions
+    go no further than `capability`; None is all.
 
     After as few and as short steps, sums in another order move a loss by 3e-7 at the most; at the paper's
     rate by 2e-6."""
     with tempfile.TemporaryDirectory() as out:
         words = "--steps 4 --lr 1e-4 --looks 125 --levels 2 --precision fp32 --threads 1 --out".split()
-        on_cpu(capability, "prune.py", *words, out, "--data-dir", data_dir)
+        limit = {"ATEN_CPU_CAPABILITY": capability} if capability else {}
+        command = [sys.executable, "prune.py", *words, out, "--data-dir", data_dir]
+        subprocess.run(command, cwd=ROOT, check=True, capture_output=True,
+                       env={**os.environ, "OMP_NUM_THREADS": "1", **limit})
         metrics = json.loads(next(Path(out).glob("*/metrics.json")).read_text())
     return {"data_crc32": metrics["config"]["data_crc32"],
             "levels": [{key: level[key] for key in ("kept", *runs.CURVES)} for level in metrics["levels"]]}
@@ -757,16 +721,6 @@ def test_the_numbers_are_those_on_record(blobs, capability):
             assert level[name] == pytest.approx(its[name], rel=0, abs=1e-6), name
 
 
-@SOAK
-@pytest.mark.parametrize("capability", ["avx2", pytest.param("default", marks=pytest.mark.xfail(
-    strict=True, reason="sums in another order round some pixels to the next of 256 values"))])
-def test_a_lesser_cpu_draws_the_same_glyphs(tmp_path, capability):
-    datasets.write_npz(tmp_path / "here" / "glyphs.npz", datasets.SOURCES["glyphs"])
-    on_cpu(capability, "data.py", "--data", "glyphs", "--data-dir", tmp_path)
-    here, there = (datasets.read_npz(tmp_path / place / "glyphs.npz")[1] for place in ("here", ""))
-    assert here == there
-
-
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as drawn:
-        RECORDED.write_text(json.dumps(numbers(draw_blobs(drawn)), indent=1) + "\n")
+        RECORDED.write_text(json.dumps(numbers(draw_blobs(drawn))).replace('{"kept"', '\n{"kept"') + "\n")

@@ -24,6 +24,7 @@ from conftest import bash, content, copy_of_the_scripts, one_sentence
 
 FIRST, SECOND = "xavier_normal", "kaiming_normal"
 LEVELS = 2
+JOBS = str(max(8, os.cpu_count()))  # more than one a core would give a run more threads
 OTHERS = "another process is on this run; it was left alone"
 PATH = os.environ["PATH"] + ":/usr/local/sbin:/usr/sbin:/sbin"  # a user's own may lack the daemons' folder
 SLURM = ("munged", "slurmctld", "slurmd", "sinfo", "sbatch", "squeue", "scontrol", "scancel")
@@ -123,7 +124,7 @@ def test_two_grids_side_by_side_do_every_run_once_and_plot_reads_meanwhile(tmp_p
     logs, both = [tmp_path / "one", tmp_path / "two"], []
     for log in logs:
         with open(log, "w") as file:
-            both.append(subprocess.Popen(["bash", "run_all.sh", "quick"], cwd=grid, env={**env, "JOBS": "8"},
+            both.append(subprocess.Popen(["bash", "run_all.sh", "quick"], cwd=grid, env={**env, "JOBS": JOBS},
                                          stdout=file, stderr=file))
     while None in [process.poll() for process in both]:
         reads(grid / "runs", monkeypatch)
@@ -216,14 +217,15 @@ def gnu_parallel():
     return "GNU parallel" in subprocess.run(["parallel", "--version"], capture_output=True, text=True).stdout
 
 
-@pytest.mark.skipif(not gnu_parallel(), reason="GNU parallel is not installed")
-@pytest.mark.parametrize("hosts", ["-j 2", "--sshlogin 2/: --workdir {grid}"])
-def test_gnu_parallel_runs_the_list(tmp_path, env, alone, hosts):
+@pytest.mark.parametrize("hands", ["xargs -d '\\n' -P 2 -I{} sh -c '{}'", *(
+    pytest.param(words, marks=pytest.mark.skipif(not gnu_parallel(), reason="GNU parallel is not installed"))
+    for words in ("parallel -j 2", "parallel --sshlogin 2/: --workdir GRID"))])
+def test_the_list_is_run_by_other_hands(tmp_path, env, alone, hands):
     """`2/:` is this machine as a host with two runs at a time; the list is made in another folder."""
     grid, elsewhere = small_grid(tmp_path / "grid", f"{FIRST} {SECOND}"), tmp_path / "elsewhere"
     elsewhere.mkdir()
-    command = f"bash {grid}/run_all.sh list quick | parallel {hosts.format(grid=grid)}"
-    done = subprocess.run(["bash", "-c", command], cwd=elsewhere if "workdir" in hosts else grid,
+    command = f"bash {grid}/run_all.sh list quick | {hands.replace('GRID', str(grid))}"
+    done = subprocess.run(["bash", "-c", command], cwd=elsewhere if "workdir" in hands else grid,
                           env={**env, "HOME": str(tmp_path)}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert_done_once(grid, alone(grid), done.stderr)

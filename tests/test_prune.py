@@ -99,18 +99,6 @@ def test_keep_largest_is_a_plain_sort(scope, values):
         masks = pruners.keep_largest(scores, masks, kept, scope, seed=level)
         assert {name: set(mask.flatten().nonzero().flatten().tolist())
                 for name, mask in masks.items()} == expected
-        assert sum(int(mask.sum()) for mask in masks.values()) == sum(kept.values())
-
-
-@pytest.mark.parametrize("scope", prune.SCOPES)
-def test_of_equal_scores_the_kept_are_nested_and_anywhere(scope):
-    """Whatever level they are ranked at; a unit keeps as many as another but for chance: five sigma."""
-    masks = {"fc1": torch.ones(100, 784, dtype=torch.bool), "out": torch.ones(10, 100, dtype=torch.bool)}
-    equal = {name: torch.ones(mask.shape) for name, mask in masks.items()}
-    half, tenth = (pruners.keep_largest(equal, masks, {"fc1": n, "out": n // 80}, scope, 3)
-                   for n in (39200, 7840))
-    assert all((tenth[name] <= half[name]).all() for name in masks)
-    assert (half["fc1"].sum(1) - 392).abs().max() < 5 * math.sqrt(784 / 4)
 
 
 def plain_level(net, state, masks, dataset, level, steps):
@@ -212,12 +200,9 @@ def test_canary_a_bad_scheme_stays_bad(run):
 
 def check_survival(run_folder, blobs, key, every_weight=False):
     """The AUROC on record by plain loops over files: the scheme's own draw under `key`, the masks of two
-    levels, or, where a level chooses among every weight, of one; and the bits of right answers."""
+    levels, or, where a level chooses among every weight, of one."""
     metrics, levels = metrics_of(run_folder), [saved(run_folder, level) for level in range(3)]
     w0, _ = train.initial_state(metrics["config"], data.load("mnist", blobs), key)
-    for level, record in zip(levels, metrics["levels"]):
-        right = np.unpackbits(level["correct"].numpy(), count=300)
-        assert right.sum() / 300 == record["test_acc"][-1]
     for name in ("fc2", "out"):
         w = w0[f"{name}.weight"].abs()
         rows = [record["diagnostics"]["layers"][name] for record in metrics["levels"]]
@@ -250,14 +235,13 @@ def test_controls_differ_from_their_run_in_one_thing_and_never_write_to_it(run, 
 def test_masks_that_do_not_fit_or_are_gone_are_refused_before_anything_is_written(run):
     short = ("--steps", 5, "--looks", 1)
     donor, = run(*short).iterdir()
-    metrics, other = runs.load_file(donor / "metrics.json"), "of another net, data file, seed or rate"
-    for words, refusal in ((("--seed", 1), other), (("--rate-fc", 0.5), other),
-                           (("--levels", 5), "no masks for 5 levels: run it first")):
-        with pytest.raises(SystemExit, match=refusal):
-            run(*short, "--masks-from", donor.name, *words)
-    runs.save_file(donor / "metrics.json", {**metrics, "config": {**metrics["config"], "data_crc32": 1}})
-    with pytest.raises(SystemExit, match=other):
-        run(*short, "--masks-from", donor.name)
+    metrics = runs.load_file(donor / "metrics.json")
+    with pytest.raises(SystemExit, match="no masks for 5 levels: run it first"):
+        run(*short, "--masks-from", donor.name, "--levels", 5)
+    for key in ("net", "data", "data_crc32", "seed", "rate_conv", "rate_fc", "rate_out"):
+        runs.save_file(donor / "metrics.json", {**metrics, "config": {**metrics["config"], key: "other"}})
+        with pytest.raises(SystemExit, match="of another net, data file, seed or rate"):
+            run(*short, "--masks-from", donor.name)
     runs.save_file(donor / "metrics.json", metrics)
     (donor / "level_01.pt").unlink()
     with pytest.raises(SystemExit, match="level_01.pt is gone: delete its folder and run again"):
@@ -369,10 +353,13 @@ def test_what_is_recorded_of_a_level_is_what_its_network_does(run, blobs, words)
     for number, level in enumerate(metrics_of(folder)["levels"]):
         model, found = models.build("fc", (1, 28, 28)), {}
         model.load_state_dict(saved(folder, number)["state"])
+        bits = np.unpackbits(saved(folder, number)["correct"].numpy(), count=300)
         for bf16 in (False, True):
             with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
                 for part, (x, y) in {"val": dataset[2:4], "test": dataset[4:6]}.items():
                     logits = model(x).float()
+                    right = (logits.argmax(1) == y).int().tolist()
+                    assert part == "val" or bf16 != ("bf16" in words) or bits.tolist() == right
                     found[bf16, part] = [F.cross_entropy(logits, y).item(),
                                          (logits.argmax(1) == y).float().mean().item()]
         for part in ("val", "test"):

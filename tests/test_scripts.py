@@ -115,17 +115,6 @@ def test_a_data_set_of_other_classes_is_trained_and_pruned(go, tmp_path, classes
         name: classes for name in ("init.pt", "level_00.pt", "level_01.pt", "level_02.pt")}
 
 
-def test_masks_from_a_run_on_the_same_images_with_other_labels_are_refused(go, dots, tmp_path):
-    arrays = dict(np.load(dots / "mnist.npz"))
-    np.savez(tmp_path / "mnist.npz", **arrays)
-    arrays |= {key: arrays[key] % 2 for key in ("y_train", "y_test")}
-    np.savez(tmp_path / "fashion_mnist.npz", **arrays)
-    donor = go("--data-dir", tmp_path)
-    words = ["--data-dir", tmp_path, "--data", "fashion_mnist", "--masks-from", donor.name]
-    assert "is of another net, data file" in one_sentence(*outcome(lambda: go(*words)))
-    assert list(donor.parent.iterdir()) == [donor]
-
-
 @pytest.mark.parametrize("given", ["flag", "environment"])
 def test_a_tilde_is_the_home_where_no_shell_fills_it_in(blobs, tmp_path, monkeypatch, given):
     """In --out and --data-dir with an equals sign, and in DATA_DIR; pytest's folders are in one, the home."""

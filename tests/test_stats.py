@@ -163,7 +163,7 @@ def test_table_and_layer_densities_equal_a_plain_count(tmp_path):
 
 @pytest.mark.parametrize("text, says", [
     *((text, "bad/metrics.json.*run it again.$") for text in (
-        "", "{", "[1]", "{}", "\x00", '{"config": 1, "provenance": 1, "init": 1, "levels": 1}',
+        "", "{", "[1]", "{}", "\x00", "[" * 100_000, '{"config": 1, "provenance": 1, "init": 1, "levels": 1}',
         '{"config": {}, "provenance": {}, "init": {}, "levels": []}')),
     ('{"config": %s, "provenance": {}, "init": {}, "levels": [{"level": 0}]}' % json.dumps(
         dict.fromkeys(stats.NEEDED["config"])), "lacks diverged, inputs, kept"), (None, "No runs.*prune.py")])
