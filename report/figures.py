@@ -62,7 +62,7 @@ def density_axis(axis, density: np.ndarray, label: str) -> None:
     low = 80 * np.nanmin(density)
     few = low < 2 and axis.get_subplotspec().get_gridspec().ncols > 2
     last = min(tick for tick in ENDS if tick >= low)
-    ticks = [tick for tick in ((100, 10, 1) if few else plot.TICKS) if tick > 1.3 * last] + [last]
+    ticks = [tick for tick in ((100, 10, 1) if few else plot.TICKS) if tick > 1.5 * last] + [last]
     axis.set(xscale="log", xlim=(112, low), xlabel="weights remaining (%)", ylabel=label)
     axis.set_xticks(ticks, labels=[f"{tick:g}" for tick in ticks])
     axis.set_xticks([], minor=True)

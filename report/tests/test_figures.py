@@ -67,7 +67,7 @@ def test_the_tradeoff_has_the_plain_means_of_fresh_seeds():
 
 @pytest.mark.parametrize("least, columns, ticks", [
     (0.0021, 3, "100 10 1 0.2"), (0.0021, 1, "100 50 20 10 5 2 1 0.5 0.2"), (0.03, 3, "100 50 20 10 5 3"),
-    (0.036, 1, "100 50 20 10 5 3"), (0.0144, 2, "100 50 20 10 5 2 1.5")])
+    (0.036, 1, "100 50 20 10 5 3"), (0.0144, 2, "100 50 20 10 5 1.5")])
 def test_the_densities_have_a_tick_near_both_ends(least, columns, ticks):
     axis = plt.figure().subplots(1, columns, squeeze=False)[0, 0]
     figures.density_axis(axis, np.array([1, least]), "")
