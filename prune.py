@@ -125,8 +125,8 @@ def rewind_point(run: runs.Run, data: datasets.Data, initial: State) -> State:
     path, end = run.folder / "init.pt", train.start_step(run.config)
     if not runs.is_intact(path, initial):
         run.progress.total += end
-        trained, _ = train.train_from(run.config, data, initial, models.dense_masks(initial),
-                                      runs.PartialLevel(run.folder, 0, 0, end), run.progress)
+        trained, *_ = train.train_from(run.config, data, initial, models.dense_masks(initial),
+                                       runs.PartialLevel(run.folder, 0, 0, end), run.progress)
         runs.save_file(path, trained)
     return runs.load_file(path)
 

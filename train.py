@@ -252,9 +252,9 @@ def evaluation_steps(config: dict, data: datasets.Data, start: int, end: int) ->
 
 
 def train(model, masks: dict, data: datasets.Data, config: dict, partial_level: runs.PartialLevel,
-          progress) -> dict:
-    """Train `model` for the remaining steps of `partial_level`: {name in runs.CURVES: an entry an
-    evaluation}, and "correct", which test images the last evaluation found right, (N,) bool.
+          progress) -> tuple[dict, torch.Tensor | None]:
+    """Train `model` for the remaining steps of `partial_level`: ({name in runs.CURVES: an entry an
+    evaluation}, which test images the last evaluation found right, (N,) bool).
 
     Adam starts fresh. Weights outside `masks` ({layer: 0/1 float tensor}) start at 0 and get no gradient, so
     they stay exactly 0. If a loss is not finite, training stops at that evaluation and the loss is recorded
@@ -270,10 +270,9 @@ def train(model, masks: dict, data: datasets.Data, config: dict, partial_level: 
     evaluated, correct = evaluation_steps(config, data, start, end), None
     partial_level.resume(  # which changes these tensors in place
         {"weights": [p.detach() for p in parameters], **adam, "total": [loss_sum]}, evaluated)
-    done = partial_level.state
-    runs.skip(progress, done["step"] - start)
-    batches = datasets.batches(
-        data, config["seed"], partial_level.level, config["batch"], done["step"], end)
+    first = partial_level.state["step"]
+    runs.skip(progress, first - start)
+    batches = datasets.batches(data, config["seed"], partial_level.level, config["batch"], first, end)
     for step, (x, y) in partial_level.steps(batches):
         with precision:
             logits = model(x)
@@ -288,13 +287,13 @@ def train(model, masks: dict, data: datasets.Data, config: dict, partial_level: 
             with precision:
                 *validation, _ = evaluate(model, data.x_val, data.y_val)
                 *test, correct = evaluate(model, data.x_test, data.y_test)
-            train_loss = loss_sum.item() / (step - done["last"])
+            train_loss = loss_sum.item() / (step - partial_level.state["last"])
             partial_level.add(step, train_loss, *validation, *test)
             progress.set_postfix_str(f"val {validation[1]:.2%}", refresh=False)
             loss_sum.zero_()
             if not (math.isfinite(train_loss) and math.isfinite(validation[0])):
                 break
-    return {**done["curves"], "correct": correct}
+    return partial_level.state["curves"], correct
 
 
 def initial_state(config: dict, data: datasets.Data, key: str = "init") -> tuple[State, dict]:
@@ -312,17 +311,18 @@ def masked_on_device(config: dict, data: datasets.Data, state: State, masks: Mas
 
 
 def train_from(config: dict, data: datasets.Data, state: State, masks: Masks,
-               partial_level: runs.PartialLevel, progress) -> tuple[State, dict]:
-    """Train a fresh network from `state` under `masks`: (its state, what `train` gives)."""
+               partial_level: runs.PartialLevel, progress) -> tuple[State, dict, torch.Tensor | None]:
+    """Train a fresh network from `state` under `masks`: (its state, and the two that `train` gives)."""
     model = masked_on_device(config, data, state, masks)
-    floats = {name: torch.empty_like(layer.weight).copy_(masks[name])
-              for name, layer in models.layers(model).items()}
+    float_masks = {name: torch.empty_like(layer.weight).copy_(masks[name])
+                   for name, layer in models.layers(model).items()}
     if config["precision"] == "fp32":
         models.sparsify(model, masks)
     with partial_level.guarded():
-        curves = train(model, floats, data, config, partial_level, progress)
+        curves, correct = train(model, float_masks, data, config, partial_level, progress)
     models.densify(model)
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}, curves
+    trained = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    return trained, curves, correct
 
 
 def train_level(run: runs.Run, data: datasets.Data, start: State, masks: Masks, initial: State,
@@ -337,8 +337,7 @@ def train_level(run: runs.Run, data: datasets.Data, start: State, masks: Masks, 
     run.progress.set_description_str(
         f"{config['net']} {config['init']} s{config['seed']} level {level}, {percent}", refresh=False)
     partial_level = runs.PartialLevel(run.folder, level, start_step(config), end_step(config, data))
-    state, curves = train_from(config, data, start, masks, partial_level, run.progress)
-    correct = runs.pack_bits(curves.pop("correct"))
+    state, curves, correct = train_from(config, data, start, masks, partial_level, run.progress)
     at_start = masked_on_device(config, data, start, masks)  # as it was before training
     record = {"level": level, "kept": kept, "size": size, **curves,
               "diverged": None in curves["train_loss"] + curves["val_loss"],
@@ -346,7 +345,7 @@ def train_level(run: runs.Run, data: datasets.Data, start: State, masks: Masks, 
               "inputs": next(iter(masks.values())).flatten(1).sum(0).tolist(),
               "diagnostics": diagnostics.of_level(initial, candidates, state, masks, at_start, data),
               "seconds": time.perf_counter() - started}  # of a level that was resumed, since then
-    run.append(record, {"state": state, "masks": masks, "correct": correct}, percent)
+    run.append(record, {"state": state, "masks": masks, "correct": runs.pack_bits(correct)}, percent)
 
 
 def seconds_per_level(config: dict, data: datasets.Data, state: State) -> float:

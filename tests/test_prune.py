@@ -140,7 +140,7 @@ def test_levels_equal_a_plain_loop(net, levels, steps, rates, double):
     w0, _ = train.initial_state(settings, dataset)
     masks = plain_masks = models.dense_masks(w0)
     for level in range(levels):
-        state, curves = train.train_from(settings, dataset, w0, masks, *steps_of(level, 0, steps))
+        state, curves, _ = train.train_from(settings, dataset, w0, masks, *steps_of(level, 0, steps))
         plain, losses = plain_level(net, w0, plain_masks, dataset, level, steps)
         for name in w0:
             torch.testing.assert_close(state[name], plain[name], rtol=0, atol=1e-10)
