@@ -1,5 +1,6 @@
 """Tables of what the code says of itself, and of the runs at hand: all that the report asks of the scripts
 that train and prune."""
+import math
 import sys
 from functools import partial
 from pathlib import Path
@@ -28,6 +29,17 @@ def networks(groups: dict) -> list[dict]:
                         "layers": ", ".join(f"{name} {size:,}" for name, size in sizes.items()),
                         "rate": f"{paper['lr']:g}", "pruned": ", ".join(
                             f"{kind} {100 * rate:g}%" for kind, rate in paper["rates"].items())})
+    return records
+
+
+@table(names="network layer")
+def widths(groups: dict) -> list[dict]:
+    """How many times as wide Kaiming's weights are as Xavier's: the root of (in + out) / in."""
+    records = []
+    for net, paper in models.PAPER.items():
+        for name, layer in models.layers(models.build(net, paper["shape"])).items():
+            fan_in, fan_out = inits.fans(layer.weight)
+            records.append({"network": net, "layer": name, "ratio": math.sqrt((fan_in + fan_out) / fan_in)})
     return records
 
 
