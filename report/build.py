@@ -56,7 +56,7 @@ def phrased(name: str, value: Any) -> str:
     return said(value if isinstance(value, NotRun) else formatting.phrase(name, value))
 
 
-def whole(value: Any) -> Any:
+def rounded(value: Any) -> Any:
     """A filter: the nearest whole number."""
     return value if isinstance(value, NotRun) else round(value)
 
@@ -101,7 +101,7 @@ def filler(groups: dict, figures: Path) -> Callable[[str], str]:
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(HERE), undefined=jinja2.StrictUndefined,
                                      finalize=said, keep_trailing_newline=True)
     environment.filters.update({name: functools.partial(phrased, name) for name in formatting.PHRASES})
-    environment.filters["whole"] = whole
+    environment.filters["rounded"] = rounded
     shown = {}
     for name, table in {**tables.TABLES, **code_tables.TABLES}.items():
         records = table.records(groups)

@@ -19,14 +19,14 @@ from stats import STANDARD, early_test_acc, early_val_acc, matrix  # noqa: E402
 class Study(NamedTuple):
     """A network with its data: `bounds` are the densities between which accuracy is averaged, `margin` the
     points below which two schemes are equivalent; below `collapsed` % a run counts as collapsed. Nothing is
-    shown of it before the schemes `whole` have all of its seeds."""
+    shown of it before the schemes `awaited` have all of its seeds."""
     title: str
     group: str
     seeds: range
     bounds: tuple[float, ...]
     margin: float
     collapsed: float
-    whole: tuple[str, ...] = ()
+    awaited: tuple[str, ...] = ()
 
     @property
     def ranges(self) -> list[tuple[float, float]]:
@@ -108,7 +108,7 @@ def studies(groups: dict) -> Iterator[tuple[str, Study, dict[str, list[dict]]]]:
     for name, study in STUDIES.items():
         schemes = with_seeds(groups, study.group, study.seeds)
         ends = (study.bounds[0], study.bounds[-1])
-        waits = any(len(range_means(schemes.get(init, []), ends)) < len(study.seeds) for init in study.whole)
+        waits = any(len(range_means(schemes.get(init, []), ends)) < len(study.seeds) for init in study.awaited)
         if schemes.keys() & set(STANDARD) and not waits:
             yield name, study, schemes
 

@@ -25,7 +25,7 @@ from study import (AT_INITIALIZATION, CONTRASTS, ESTIMATES, FACTORS, FEWEST, HAL
 
 TABLES: dict[str, Table] = {}
 table = partial(formatting.table, TABLES)
-TESTED = f"{NAMED} n difference p holm equivalence verdict"
+PLANNED = f"{NAMED} n difference p holm equivalence verdict"
 
 
 @table(f"study range accuracy_at {FOUR} variance_scaling distribution n", "study range accuracy_at",
@@ -62,7 +62,7 @@ def verdict(record: dict) -> str:
                 record["holm"] <= 0.05, record["equivalence"] <= 0.05]
 
 
-@table(TESTED, NAMED)
+@table(PLANNED, NAMED)
 def contrasts(groups: dict) -> list[dict]:
     """Planned contrasts of mean accuracy over log density, at the minimum of the validation loss: paired by
     seed, exact sign-flip tests, one Holm family per network; Student's t intervals. Equivalence p's, and
@@ -71,7 +71,7 @@ def contrasts(groups: dict) -> list[dict]:
             for record in study_tests(name, study, schemes, study.ranges, CONTRASTS)]
 
 
-@table(TESTED, NAMED)
+@table(PLANNED, NAMED)
 def pairs(groups: dict) -> list[dict]:
     """All pairs of the four schemes, on the same mean accuracies; one Holm family for each network and range.
     Rows without p are those that the protocol does not test."""
@@ -183,8 +183,8 @@ def limits(groups: dict) -> list[dict]:
     return records
 
 
-@table("study quotient unpruned difference p whole n", "study quotient unpruned", quotient="contrast",
-       unpruned="unpruned network", difference="ratio [95%]", whole="runs at 100%")
+@table("study quotient unpruned difference p at_full n", "study quotient unpruned", quotient="contrast",
+       unpruned="unpruned network", difference="ratio [95%]", at_full="runs at 100%")
 def needs(groups: dict) -> list[dict]:
     """How many weights are needed to stay within 1 point of the unpruned network, its own or the schemes'
     common one: the ratio of the smallest such densities, a geometric mean over seeds, paired, with its
@@ -196,12 +196,12 @@ def needs(groups: dict) -> list[dict]:
         for what, least in least_densities(schemes, study).items():
             logs = {init: {seed: np.log(np.nan_to_num(value, nan=1)) for seed, value in its.items()}
                     for init, its in least.items()}
-            whole = sum(int(np.isnan(list(its.values())).sum()) for its in least.values())
+            at_full = sum(int(np.isnan(list(its.values())).sum()) for its in least.values())
             for contrast, weights in FACTORS.items():
                 d = paired(logs, weights)
                 if len(d) >= FEWEST:
                     records.append({"study": name, "quotient": contrast, "unpruned": what, "n": len(d),
-                                    "difference": ratio(d), "p": sign_flip(d), "whole": whole})
+                                    "difference": ratio(d), "p": sign_flip(d), "at_full": at_full})
     return records
 
 

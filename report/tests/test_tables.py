@@ -74,7 +74,7 @@ def test_limits_and_needs_are_of_the_crossings_of_finished_runs(below):
                  for init, sign in zip(STANDARD, SIGNS[name])) for seed in range(10, 16)]
         assert row["difference"] == pytest.approx(inference.ratio(np.array(d)))
         assert (row["unpruned"], row["quotient"], row["n"]) == (what, name, 6)
-        assert row["whole"] == below * (what == "common") and row["p"] == inference.sign_flip(np.array(d))
+        assert row["at_full"] == below * (what == "common") and row["p"] == inference.sign_flip(np.array(d))
     assert tables.needs(groups([run for runs in found[FULL].values() for run in runs[:5]])) == []
 
 
