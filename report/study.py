@@ -108,8 +108,8 @@ def studies(groups: dict) -> Iterator[tuple[str, Study, dict[str, list[dict]]]]:
     for name, study in STUDIES.items():
         schemes = with_seeds(groups, study.group, study.seeds)
         ends = (study.bounds[0], study.bounds[-1])
-        waits = any(len(range_means(schemes.get(init, []), ends)) < len(study.seeds) for init in study.awaited)
-        if schemes.keys() & set(STANDARD) and not waits:
+        counts = [len(range_means(schemes.get(init, []), ends)) for init in study.awaited]
+        if schemes.keys() & set(STANDARD) and min(counts, default=len(study.seeds)) == len(study.seeds):
             yield name, study, schemes
 
 
