@@ -511,4 +511,36 @@ def reasons(groups: dict) -> list[dict]:
     return records
 
 
+PREDICTED = [  # of Conv-2: the table that has it, its row, the sign of the difference
+    (contrasts, {"contrast": "variance_scaling", "range": (1, 0.03)}, -1),
+    (contrasts, {"contrast": "distribution", "range": (1, 0.03)}, 1),
+    (contrasts, {"contrast": "variance_scaling", "range": (0.03, 0.0126)}, 1),
+    (contrasts, {"contrast": "distribution", "range": (0.03, 0.0126)}, 1),
+    (change, {"contrast": "variance_scaling"}, 1), (change, {"contrast": "distribution"}, 1),
+    (customs, {"scheme": "shape_sign", "against": "xavier_uniform"}, 1)]
+
+
+@table("contrast where predicted difference p holm equivalence verdict n", where="densities")
+def predictions(groups: dict) -> list[dict]:
+    """Predictions for Conv-2's seeds 31 to 38, as the protocol has them. Upheld: p at most 0.05 and the sign
+    that was predicted; refuted: the same with the other sign, or without a significant difference equivalence
+    to zero; undecided: anything else. Holm's p counts where there is one."""
+    records, found = [], {function: function(groups) for function, *_ in PREDICTED}
+    for function, names, sign in PREDICTED:
+        for row in found[function]:
+            if row["study"] == "conv2" and names.items() <= row.items():
+                contrast = row.get("contrast") or f"{row['scheme']} - {row['against']}"
+                records.append({**row, "contrast": contrast, "holm": row.get("holm"),
+                                "where": row.get("range", "3% minus unpruned"), "verdict": judged(row, sign),
+                                "predicted": "above 0" if sign > 0 else "below 0"})
+    return records
+
+
+def judged(row: dict, sign: int) -> str:
+    """The verdict on a predicted sign, by a row's p, or Holm's, and its equivalence p."""
+    if row.get("holm", row["p"]) <= 0.05:
+        return "upheld" if row["difference"].mean * sign > 0 else "refuted"
+    return "refuted" if row["equivalence"] <= 0.05 else "undecided"
+
+
 TABLES |= mechanism.TABLES

@@ -273,7 +273,14 @@ def test_the_best_scheme_at_a_density_has_the_highest_mean_and_needs_the_fewest_
     assert limits[of_mnist[-1]["highest"]] == min(limits.values())
 
 
-def test_tested_methods_repeat_the_table_of_the_test():
+def test_predictions_and_tested_methods_repeat_the_tables_of_the_tests():
+    for row, (table, names) in zip(records_of("predictions"), [
+            *(("contrasts", {"range": bounds, "contrast": contrast})
+              for bounds in STUDIES["conv2"].ranges for contrast in FACTORS),
+            *(("change", {"contrast": contrast}) for contrast in FACTORS),
+            ("customs", {"scheme": "shape_sign", "against": "xavier_uniform"})], strict=True):
+        own = record(records_of(table), study="conv2", **names)
+        assert all(row[key] == own[key] for key in ("difference", "p", "n"))
     for row in records_of("before"):
         column = "distribution" if row["contrast"].startswith("xavier_uniform") else "heavy"
         tested = record(records_of("methods"), method=f"{row['method']}: test")

@@ -36,6 +36,14 @@ def test_a_table_says_each_word_where_it_is_true(scale, wiggle, n, word):
     assert [row["verdict"] for row in records if row["contrast"] == "variance_scaling"] == [word] * 2
 
 
+@pytest.mark.parametrize("p, mean, equivalence, verdict", [
+    (0.05, -1, 1, "upheld"), (0.05, 1, 0.01, "refuted"), (0.06, -1, 0.05, "refuted"),
+    (0.06, 1, 0.06, "undecided")])
+def test_a_prediction_below_0_is_judged_by_the_protocols_rule(p, mean, equivalence, verdict):
+    row = {"p": p, "equivalence": equivalence, "difference": inference.Estimate(mean, mean - 2, mean + 2, 8)}
+    assert tables.judged(row, -1) == tables.judged({**row, "p": 0, "holm": p}, -1) == verdict
+
+
 def test_stops_are_the_steps_of_the_least_validation_loss():
     """And the share of runs that it is the last of; one run is not at its end yet."""
     runs = [made("xavier_normal", seed, 98.0, levels=10 if seed == 13 else 29) for seed in range(10, 14)]
