@@ -27,7 +27,7 @@ from plot import keyed_above, panels, scheme_styles  # noqa: E402
 from stats import STANDARD, early_test_acc, matrix, scheme_name  # noqa: E402
 from study import (AT_INITIALIZATION, BY_KURTOSIS, CONTRASTS, CONTROL_GROUPS, FULL,  # noqa: E402
                    METHODS, SPARSE, STUDIES, Study, by_scheme, candidates, confirming, exploring,
-                   seed_counts, studies, under)
+                   minus, seed_counts, studies, under)
 
 from matplotlib import pyplot as plt  # noqa: E402  after plot, which sees to it that this import succeeds
 from matplotlib.figure import Figure  # noqa: E402
@@ -312,8 +312,9 @@ def draw_shapes(axis, groups: dict, found: dict) -> None:
 
 def minus_normal(means: dict, inits: Iterable[str]) -> dict[str, np.ndarray]:
     """{scheme: its differences from Xavier normal by seed}, of those of `inits` with two or more."""
-    gaps = {init: paired(means, {"xavier_normal": -1, init: 1 - (init == "xavier_normal")}) for init in inits}
-    return {init: d for init, d in gaps.items() if len(d) > 1}
+    normal = dict.fromkeys(inits, means.get("xavier_normal", {}))
+    gaps = minus({init: means.get(init, {}) for init in inits}, normal)
+    return {init: np.array([*d.values()]) for init, d in gaps.items() if len(d) > 1}
 
 
 def influence(groups: dict) -> Figure | None:

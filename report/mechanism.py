@@ -191,7 +191,7 @@ def rounds(groups: dict) -> list[dict]:
                  (slow[0], init): weight for init, weight in weights.items()}
                 for contrast, weights in FACTORS.items()}}
     return [{"what": what, "difference": estimate(d), "last": estimate(paired(last, weights)), "n": len(d)}
-            for what, weights in cases.items() for d in [paired(means, weights)] if len(d) > 1]
+            for what, weights in cases.items() if len(d := paired(means, weights)) > 1]
 
 
 SURVIVAL = {"eps": (("layers", "fc1", "eps"), 1), "auroc": (("layers", "fc1", "auroc"), 1),
@@ -355,7 +355,7 @@ def constant_inputs(groups: dict) -> list[dict]:
     """The share (%) of first-layer survivors on constant pixels at 6.3%, when one thing is changed."""
     return [{"variant": variant, "scheme": init, "mean": spread(values.values())}
             for variant, group in VARIANTS.items() for init, runs in exploring(groups, group).items()
-            for values in [at_density(runs, 0.0625, diagnostic("dark_share"))] if values]
+            if (values := at_density(runs, 0.0625, diagnostic("dark_share")))]
 
 
 @table(names="what")

@@ -470,8 +470,8 @@ def level_gaps(groups: dict) -> list[dict]:
     """Schemes minus Xavier normal at the one level of halved runs within 2 to 5% of the weights, for which
     the protocol has directions."""
     found = accuracies(exploring(groups, HALVED), 0.032)
-    return [{"scheme": init, "density": 0.032, "n": len(d), "difference": estimate(d)} for init in found
-            for d in [paired(found, {init: 1, "xavier_normal": -1})] if init != "xavier_normal"]
+    return [{"scheme": init, "density": 0.032, "difference": estimate(paired(
+        found, {init: 1, "xavier_normal": -1}))} for init in found if init != "xavier_normal"]
 
 
 REASONS = {  # what is changed: the table that has it, its row but for the range, the row's number
