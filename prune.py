@@ -164,14 +164,15 @@ def rewind_arg(text: str) -> int | str:
 def add_pruning_flags(parser: train.Parser) -> None:
     """The flags of prune.py alone."""
     add, rate = parser.add_argument, train.number(float, 0, 1)
-    add("--pruner", default="magnitude", choices=PRUNERS, metavar="PRUNER", help="what scores weights, below")
+    add("--pruner", default="magnitude", choices=PRUNERS, metavar="PRUNER",
+        help="what scores weights, below (magnitude)")
     add("--scope", choices=SCOPES, help="rank within each layer (default), or over all for as many in sum")
     add("--one-shot", action="store_true", help="from dense to each density directly")
     add("--rewind", type=rewind_arg, metavar="REWIND", help="what survivors restart from, below (0)")
     add("--control", choices=list(CONTROLS)[1:], metavar="CONTROL",
         help="train under the masks of a finished run, below")
     add("--masks-from", type=run_name_arg, metavar="RUN",
-        help="that run, by its name in --out; {seed} and {init} are filled in")
+        help="take masks from this run in --out, with or without --control; {seed} and {init} are filled in")
     parser.add_choices("--pruner", {name: row.text for name, row in PRUNERS.items()})
     parser.add_choices("--rewind", {"0": "the initial values", "K": "the values of step K"} | {
         name: row.text for name, row in REWINDS.items()})

@@ -59,11 +59,11 @@ def add_training_flags(parser: Parser) -> None:
     add, budget = parser.add_argument, parser.add_mutually_exclusive_group()
     add("--net", default="fc", choices=[*models.NETS, *models.ALIASES], help="fc: LeNet-300-100; conv: conv6")
     add("--init", nargs="+", default=["xavier_normal"], type=inits.init_arg, metavar="INIT",
-        help="one or more of those below, with a gain if wanted: xavier_normal@0.5")
+        help="one or more of those below, with a gain if wanted: xavier_normal@0.5 (xavier_normal)")
     parser.add_choices("--init", {name: f"{row.about} ({row.reference})"
                                   for name, row in inits.INITS.items()})
-    add("--seed", nargs="+", type=number(int, 0), default=[0], help="one or more; fixes draws and batches")
-    add("--preset", default="study", choices=PRESETS, help="how long a level and a run are, below")
+    add("--seed", nargs="+", type=number(int, 0), default=[0], help="one or more (0); fixes draws, batches")
+    add("--preset", default="study", choices=PRESETS, help="how long a level and a run are, below (study)")
     parser.add_choices("--preset", {
         name: f"epochs a level: {row['epochs'] or 'the iterations of the paper'}; rounds: {row['levels']}; "
               f"evaluations an epoch: {row['looks']}" for name, row in PRESETS.items()})
@@ -73,7 +73,7 @@ def add_training_flags(parser: Parser) -> None:
     add("--looks", type=number(int, 1), help="evaluations an epoch on validation and test images (preset's)")
     add("--batch", type=number(int, 1), help="images a step (60)")
     add("--lr", type=number(float, 0), help="Adam's learning rate (the paper's for the net)")
-    add("--input", choices=datasets.SCALINGS, help="pixels of mean 0 and std 1, or in [0, 1]")
+    add("--input", choices=datasets.SCALINGS, help="pixels of mean 0 and std 1 (default), or in [0, 1]")
     add("--precision", default="auto", choices=["auto", "fp32", "bf16"],
         help="bf16: autocast; auto: that for conv nets if the processor multiplies bf16 natively, else fp32")
     add("--data-dir", type=datasets.path_arg, default=os.environ.get("DATA_DIR", "data"),

@@ -177,8 +177,8 @@ def rounds(groups: dict) -> list[dict]:
     """How much the pruning procedure matters beside the scheme: Xavier normal pruned by 20 or 50% a round,
     layer by layer or globally, and the contrasts of the four schemes at 20% a round, on the same ten seeds.
     Points of test accuracy on MNIST, paired by seed, with 95% t intervals. For all, mean accuracy is taken
-    through the densities that rounds of 50% have, so that the number of levels makes no difference.
-    Exploratory."""
+    through 1.19, 0.82, 0.42 and 0.21%, the levels of rounds of 50% and the upper end, so that the number of
+    levels makes no difference. Exploratory."""
     means, last = {}, {}
     for name, group in ROUNDS.items():
         for init, runs in with_seeds(groups, group, range(10, 20)).items():

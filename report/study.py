@@ -184,11 +184,16 @@ def screen_scores(groups: dict, group: str = HALVED) -> Values:
     return by_scheme(exploring(groups, group), (1, SPARSE[1]), early_val_acc)
 
 
+def eligible(init: str) -> bool:
+    """Whether the protocol's rule may choose a scheme: not a standard one or its twin, nor one without
+    weights on rarely active pixels."""
+    return init not in (*STANDARD, *TWINS) and not init.endswith("_lit")
+
+
 def candidates(groups: dict) -> tuple[list[str], str | None]:
     """(two custom schemes, the best standard one) by the protocol's rule, of those with all seeds of the
     screen."""
     scores = {init: np.mean(list(found.values())) for init, found in screen_scores(groups).items()
               if len(found) >= SCREEN}
     order = sorted(scores, key=lambda init: -scores[init])
-    return ([init for init in order if init not in STANDARD + TWINS and not init.endswith("_lit")][:2],
-            next((init for init in order if init in STANDARD), None))
+    return (list(filter(eligible, order))[:2], next((init for init in order if init in STANDARD), None))

@@ -19,8 +19,8 @@ from stats import (STANDARD, at_early_stop, density, early_step, early_test_acc,
                    final_test_acc, matrix, scheme_name)
 from study import (AT_INITIALIZATION, CONTRASTS, ESTIMATES, FACTORS, FEWEST, HALVED, HEAVY,  # noqa: E402
                    METHODS, PAIRS, PARTS, RATES, SCREEN, SPARSE, STUDIES, UPPER, VARIANTS, WHOLE, Study,
-                   accuracies, at_ends, by_scheme, candidates, confirming, density_near, exploring, factors,
-                   four_spreads, mean_of_four, minus, screen_scores, seed_counts, studies, under,
+                   accuracies, at_ends, by_scheme, candidates, confirming, density_near, eligible, exploring,
+                   factors, four_spreads, mean_of_four, minus, screen_scores, seed_counts, studies, under,
                    with_seeds)
 
 TABLES: dict[str, Table] = {}
@@ -124,9 +124,9 @@ def change(groups: dict) -> list[dict]:
 @table(f"study density {FOUR} highest apart", apart="highest − lowest")
 def best(groups: dict) -> list[dict]:
     """Test accuracy (%) by scheme at single levels: mean (sd over seeds), the scheme with the highest
-    mean, and how many points it is above the lowest. The last row of a network has the smallest % of weights,
-    interpolated between levels, down to which accuracy stays within 1 point of its own unpruned network, a
-    median over seeds, and the scheme that needs the fewest. Single levels are not tested."""
+    mean, and how many points it is above the lowest. In the last row of a network: the smallest % of weights,
+    between levels, down to which every level is within 1 point of the same network unpruned, a median over
+    seeds. Single levels are not tested."""
     records = []
     for name, study, schemes in studies(groups):
         for wanted in (1, 0.21, 0.07, 0.03, 0.012, 0.005, 0.0021):
@@ -438,9 +438,9 @@ def calibrations(groups: dict) -> list[dict]:
 
 @table(names="what")
 def screened(groups: dict) -> list[dict]:
-    """How many custom schemes were screened on all of its seeds."""
-    whole = [init for init, found in screen_scores(groups).items() if len(found) >= SCREEN]
-    return [{"what": "custom", "n": len(set(whole) - set(STANDARD))}]
+    """How many custom schemes were screened on all of its seeds, and how many of these could be chosen."""
+    whole = {init for init, found in screen_scores(groups).items() if len(found) >= SCREEN} - {*STANDARD}
+    return [{"what": "custom", "n": len(whole)}, {"what": "eligible", "n": sum(map(eligible, whole))}]
 
 
 @table(names="study")

@@ -144,7 +144,9 @@ def test_side_facts_are_plain_counts_and_correlations():
     level["diagnostics"] = {"layers": {"fc1": {"no_way_out": 250}, "fc2": {"no_way_out": 60}}}
     assert {row["what"]: row["mean"].mean for row in mechanism.remaining(groups(runs))} == {
         "weights": sum(level["kept"].values()), "biases": 50 + 40 + 10}
-    assert tables.screened({HALVED: found[HALVED]}) == [{"what": "custom", "n": len(INITS) - len(STANDARD)}]
+    some = {HALVED: {**found[HALVED], "shape_normal": found[HALVED]["shape_t4"]}}
+    assert tables.screened(some) == [{"what": "custom", "n": len(INITS) - 3},
+                                     {"what": "eligible", "n": len(INITS) - 4}]
 
 
 def test_the_pixels_that_are_rarely_active_are_counted(nine_pixels):
