@@ -110,8 +110,8 @@ def chosen_masks(run: runs.Run, data: datasets.Data, w0: State, like: dict,
 
 def donated_masks(run: runs.Run, donor: runs.Run, w0: State, like: dict,
                   level: int) -> tuple[Masks, Masks, State]:
-    """The masks of another run for `level`, changed by the control; as their candidates the masks of the level
-    before where these contain them, else ones; and `w0`."""
+    """The masks of another run for `level`, changed by the control; as their candidates the masks of the
+    level before where these contain them, else ones; and `w0`."""
     change = CONTROLS[run.config["control"]].change
     before, masks = (change(runs.load_file(donor.level_path(k), like)["masks"], run.config, k)
                      for k in (level - 1, level))
