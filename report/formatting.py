@@ -48,7 +48,8 @@ PHRASES = {  # what a template says of a record, or of one estimate
     "tested": "{difference} points (n = {n}, Holm p {holm})",
     "tests": "{difference} points (n = {n}, sign-flip p {p}, Holm {holm}; equivalence within {margin}: "
              "p {equivalence_p})",
-    "max_t": "{difference} points (n = {n}, max-T p {p}; equivalence: p {equivalence})",
+    "max_t": "{difference} points (n = {n}, max-T p {p}; equivalence within {margin}: "
+             "p {equivalence_p})",
     "equivalence": "{difference} points (n = {n}, sign-flip p {p}, equivalence p {equivalence_p})",
     "margin_p": "{equivalence_p}"}
 
