@@ -36,7 +36,7 @@ def unchanged(masks: Masks, config: dict, level: int) -> Masks:
 
 def shuffle(masks: Masks, config: dict, level: int) -> Masks:
     """Masks permuted within each layer, by one permutation a run, so that nested masks stay nested. Where
-    that leaves a mask as it is, another one is drawn."""
+    that leaves a mask as it is, another one is drawn, and masks are no longer nested."""
     new = {}
     for name, mask in masks.items():
         for attempt in count():
@@ -90,8 +90,7 @@ def open_donor(out: Path, config: dict, levels: int, data: datasets.Data) -> run
         raise SystemExit(f"{donor.folder} is of another net, data file, seed or rate: "
                          "name one that shares them")
     if own["input"] == config["input"]:  # else a scheme that looks at data would draw other weights
-        initial, description = train.initial_state(own, data, CONTROLS[own["control"]].key)
-        donor.require_same_start(initial, description, kept=train.start_step(own) == 0)
+        train.own_draw(runs.Run(donor.folder, own), data, CONTROLS[own["control"]].key)
     for level in range(levels + 1):
         runs.load_file(donor.level_path(level))
     return donor
@@ -177,7 +176,8 @@ def add_pruning_flags(parser: train.Parser) -> None:
     parser.add_choices("--rewind", {"0": "the initial values", "K": "the values of step K"} | {
         name: row.text for name, row in REWINDS.items()})
     parser.add_choices("--control", {name: row.text for name, row in list(CONTROLS.items())[1:]})
-    add("--levels", type=train.number(int, 0, 99), help="rounds (the preset's); more extend a finished run")
+    add("--levels", type=train.number(int, 0, 99),
+        help="rounds, so the last level (the preset's); more extend a finished run")
     for kind in ("conv", "fc", "out"):
         add(f"--rate-{kind}", type=rate, help=f"share of {kind} weights pruned a round (the paper's)")
     add("--todo", action="store_true", help="do nothing; print unfinished runs, and the seconds each takes")
@@ -213,10 +213,12 @@ def main() -> None:
     refuse_contradictions(parser, args)
     train.configure_torch(args.threads)
     levels = train.PRESETS[args.preset]["levels"] if args.levels is None else args.levels
-    pending = train.pending_runs(args, args.pruner, levels)
+    pending, finished = train.asked_runs(args, args.pruner, levels)
     if not pending:
         return
     data, config = train.open_data(args, pending), pending[0].config
+    for run in finished:  # the new ones must be of the same scheme
+        train.own_draw(run, data, CONTROLS[config["control"]].key)
     initial, _ = train.initial_state({**config, "init": "xavier_normal"}, data)  # for its shapes
     kept = kept_counts(models.dense_masks(initial), config, levels).values()
     if sum(kept) == 0 or min(kept) == 0 and config["scope"] == "layer":

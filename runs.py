@@ -430,21 +430,21 @@ class Run:
         return [record for record in self.metrics.get("levels", []) if self.tensorboard
                 and not list(self.folder.glob(f"tensorboard/*.level_{record['level']:02d}"))]
 
-    def require_same_start(self, initial: dict, description: dict, kept: bool) -> None:
+    def require_same_start(self, initial: dict, description: dict, in_init_pt: bool) -> None:
         """End with a sentence if the run began from other initial weights than its scheme gives now: its
-        levels would be a mixture. Compared are the `description` in metrics.json and, with `kept`, the
-        weights `initial` in init.pt; differences as small as another processor's rounding are allowed."""
+        levels would be a mixture. Compared are the `description` in metrics.json and, if init.pt has
+        them (`in_init_pt`), the weights `initial`, to within another processor's rounding."""
         there, path = self.metrics.get("init", description), self.folder / "init.pt"
         same = there.keys() == description.keys() and all(
             math.isclose(there[layer][key], row[key], rel_tol=1e-3, abs_tol=1e-6)
             for layer, row in description.items() for key in ("fan_in", "fan_out", "std", "min", "max"))
         with contextlib.suppress(Damaged, FileNotFoundError):
-            saved = load_file(path) if kept else initial
+            saved = load_file(path) if in_init_pt else initial
             same &= same_structure(saved, initial) and all(
                 (saved[name] - tensor).norm() <= 1e-3 * tensor.norm() for name, tensor in initial.items())
         if not same:
             raise SystemExit(f"{self.folder} began from other initial weights than its scheme, network and "
-                             "data give now: choose another --out, or undo what was edited")
+                             "data give now: undo the edit, choose another --out, or remove the folder")
 
     def append(self, record: dict, tensors: dict, percent: str) -> None:
         """Add a level: its checkpoint first, its record last. Once metrics.json has it, the level counts."""

@@ -162,15 +162,15 @@ def expand_configs(args: argparse.Namespace, pruner: str) -> list[tuple[str, dic
     return configs
 
 
-def pending_runs(args: argparse.Namespace, pruner: str, levels: int) -> list[runs.Run]:
-    """The runs that `args` asks for and that do not have levels 0 to `levels` yet."""
+def asked_runs(args: argparse.Namespace, pruner: str, levels: int) -> tuple[list[runs.Run], list[runs.Run]]:
+    """The runs that `args` asks for: those without all of levels 0 to `levels`, and the finished ones."""
     asked = [runs.Run(args.out / name, config, args.tensorboard)
              for name, config in expand_configs(args, pruner)]
     pending = [run for run in asked if run.next_level <= levels or run.without_scalars()]
-    for run in asked:
-        if run not in pending:
-            runs.say(f"{run.folder} is finished")
-    return pending
+    finished = [run for run in asked if run not in pending]
+    for run in finished:
+        runs.say(f"{run.folder} is finished")
+    return pending, finished
 
 
 def steps_per_epoch(config: dict, data: datasets.Data) -> int:
@@ -366,11 +366,16 @@ def seconds_per_level(config: dict, data: datasets.Data, state: State) -> float:
     return max(0, times[2] - times[1]) / steps / config["batch"] * images
 
 
-def begin(run: runs.Run, data: datasets.Data, key: str = "init") -> State:
-    """The scheme's own draw for a run, which must be the one that the run began from, and its description in
-    the run's metrics."""
+def own_draw(run: runs.Run, data: datasets.Data, key: str = "init") -> tuple[State, dict]:
+    """`initial_state` of a run. Ends with a sentence if the run began from another one."""
     initial, description = initial_state(run.config, data, key)
-    run.require_same_start(initial, description, kept=start_step(run.config) == 0)
+    run.require_same_start(initial, description, in_init_pt=start_step(run.config) == 0)
+    return initial, description
+
+
+def begin(run: runs.Run, data: datasets.Data, key: str = "init") -> State:
+    """The scheme's own draw for a run, and its description in the run's metrics."""
+    initial, description = own_draw(run, data, key)
     run.metrics.setdefault("init", description)
     run.write_header()
     return initial
@@ -387,9 +392,11 @@ def main() -> None:
     add_training_flags(parser)
     args = parse(parser)
     configure_torch(args.threads)
-    pending = pending_runs(args, "none", levels=0)
+    pending, finished = asked_runs(args, "none", levels=0)
     if pending:
         data = open_data(args, pending)
+        for run in finished:  # the new ones must be of the same scheme
+            own_draw(run, data)
         complete(args, pending, data, 0, lambda run: baseline(run, data))
 
 

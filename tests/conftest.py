@@ -129,8 +129,10 @@ def outcome(work):
 
 
 def one_sentence(code, says):
-    """What a refused command says, which must be one sentence; lines of levels finished before are aside."""
-    lines = [line for line in says.splitlines() if "  level " not in line]
+    """What a refused command says, which must be one sentence but for lines of levels and runs that are
+    finished."""
+    lines = [line for line in says.splitlines()
+             if "  level " not in line and not line.endswith(" is finished")]
     assert code in (1, 2, runs.BUSY) and len(lines) == 1 and lines[0].strip(), (code, says)
     return lines[0]
 

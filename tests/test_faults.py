@@ -628,19 +628,20 @@ EDITS = {  # of a row after a run of shape_sign began: its table, its name, what
     "another size": (models.NETS, "fc", lambda row: ((), (14, 13)))}
 
 
-@pytest.mark.parametrize("cut", [True, False])
+@pytest.mark.parametrize("first, then", [("cut", ["--levels", 1]), ("level 0", ["--levels", 1]),
+                                         ("finished", ["--seed", 0, 1])])
 @pytest.mark.parametrize("edit, flags", [*((edit, []) for edit in EDITS), ("other draws", ["--rewind", 2]),
                                          ("another size", ["--rewind", 2])])
 def test_a_run_whose_scheme_or_network_was_edited_is_refused_and_left_alone(go, tmp_path, monkeypatch, edit,
-                                                                            flags, cut):
+                                                                            flags, first, then):
     go, (table, name, change) = functools.partial(go, "--init", "shape_sign", *flags), EDITS[edit]
-    if cut:
+    if first == "cut":
         cut_at_step(monkeypatch, 4, go)
     else:
-        go("--levels", 0)
+        go("--levels", 0 if first == "level 0" else 1)
     before = content(tmp_path / "runs")
     monkeypatch.setitem(table, name, change(table[name]))
-    assert "began from other initial weights" in one_sentence(*outcome(lambda: go("--levels", 1)))
+    assert "began from other initial weights" in one_sentence(*outcome(lambda: go(*then)))
     assert content(tmp_path / "runs") == before
 
 

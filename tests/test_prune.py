@@ -295,16 +295,16 @@ def test_several_runs_are_each_as_if_alone(run, tmp_path):
 
 def test_a_run_that_another_process_has_finished_since_is_left_alone(run, monkeypatch):
     """Found unfinished, and finished before its turn came."""
-    short, listed, before = ("--steps", 4, "--looks", 1, "--levels", 0), train.pending_runs, []
+    short, listed, before = ("--steps", 4, "--looks", 1, "--levels", 0), train.asked_runs, []
 
     def late(*args, **settings):
         pending = listed(*args, **settings)
         with monkeypatch.context() as patch:
-            patch.setattr(train, "pending_runs", listed)
+            patch.setattr(train, "asked_runs", listed)
             folder, = run(*short).iterdir()
         before.append((folder, digest(folder)))
         return pending
-    monkeypatch.setattr(train, "pending_runs", late)
+    monkeypatch.setattr(train, "asked_runs", late)
     run(*short)
     (folder, there), = before
     assert len(metrics_of(folder)["levels"]) == 1 and digest(folder) == there
@@ -409,7 +409,7 @@ def test_every_pruner_runs_to_the_same_counts(run, blobs, monkeypatch, name):
     name, *words = name.split()
     row = pruners.PRUNERS[name]
     monkeypatch.setitem(models.NETS, "fc", ((), (30, 20)))
-    monkeypatch.setitem(pruners.PRUNERS, name, row._replace(rounds=min(row.rounds, 5)))
+    monkeypatch.setitem(pruners.PRUNERS, name, row._replace(passes=min(row.passes, 5)))
     folder, = run("--pruner", name, "--steps", 10, "--looks", 1, *words).iterdir()
     metrics, levels = metrics_of(folder), [saved(folder, level) for level in range(3)]
     init, dataset = torch.load(folder / "init.pt", weights_only=True), data.load("mnist", blobs)
