@@ -37,7 +37,6 @@ LAYERS = ["#E69F00", "#56B4E9", "#009E73", "#D55E00", "#0072B2", "#CC79A7", "#F0
 TICKS = [100, 50, 20, 10, 5, 2, 1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01]     # % of weights remaining
 FINE = [100, 80, 60, 50, 40, 30, 20]                                    # the same for a short range
 PICKED = (1, 0.21, 0.07, 0.02)                                          # densities that have a panel each
-PICTURES = {784: (1, 28, 28), 3072: (3, 32, 32)}                        # inputs: channels, rows, columns
 CURVE_FIGURES = {   # figure: its panels' quantity of a level, scale, whether zoomed to the top, label
     "accuracy": [(stats.final_test_acc, 100, False, "test accuracy at the level's end (%)"),
                  (stats.final_test_acc, 100, True, "the same, upper end (%)")],
@@ -200,10 +199,18 @@ def draw_initial_weights(axis, schemes: dict[str, list[dict]], layer: str, style
     axis.set(xlabel="initial weight", ylim=(0, 1.05 * min(max(peaks), 3 * np.median(peaks))))
 
 
+def picture_shape(pixels: int) -> tuple[int, int, int] | None:
+    """(channels, rows, columns) of a square image of so many numbers; None where there is none."""
+    sides = {channels: math.isqrt(pixels // channels) for channels in (1, 3)}
+    return next(((channels, side, side) for channels, side in sides.items()
+                 if channels * side ** 2 == pixels), None)
+
+
 def inputs(group: Group) -> Figure | None:
-    """A row of pictures a scheme, a column a density; None where the first layer sees no whole picture."""
-    shape = PICTURES.get(len(group.runs[0]["levels"][0]["inputs"]))
-    if shape is None:
+    """A row of pictures a scheme, a column a density; None for convolutions, and for images not square."""
+    level = group.runs[0]["levels"][0]
+    shape = picture_shape(len(level["inputs"]))
+    if shape is None or next(iter(level["kept"])).startswith("conv"):
         return None
     picked = stats.picked(group.runs, PICKED[1:])
     figure, axes = panels(len(picked) * len(group.schemes), len(picked), 2.4, 2.1)

@@ -35,6 +35,7 @@ EXPLORE="0 1 2 3 4"            # seeds to look at and choose by
 CONFIRM=$(seq -s ' ' 10 29)    # seeds that the schemes are compared on
 FRESH=$(seq -s ' ' 10 19)      # the first ten of these, where ten do
 LATER=$(seq -s ' ' 30 49)      # seeds that have not been looked at when the others have
+STUDY="fc screen rates confirm lit carry controls before why rounds fashion conv half conv-confirm conv6"
 
 halved() { echo "mnist-fc-$1-${2:-magnitude}-ratefc0.5-rateout0.28-s{seed}"; }  # a run of screen or carry
 
@@ -105,12 +106,8 @@ groups() {  # schemes | seeds | command
                    echo "xavier_normal|$EXPLORE|$halves --masks-from $(halved xavier_uniform $how)"
                done ;;
         fashion) echo "$SCHEMES $CANDIDATES|$FRESH|$halves --data fashion_mnist" ;;
-        study) for grid in fc screen rates confirm lit carry controls before why rounds fashion conv half \
-                           conv-confirm conv6; do
-                   groups $grid
-               done ;;
-        *)     echo "run_all.sh: no grid $1; there are quick, core, fc, conv, gpu, controls, screen, rates," \
-                    "confirm, lit, carry, before, why, rounds, fashion, half, conv-confirm, conv6, study" >&2
+        study) for grid in $STUDY; do groups $grid; done ;;
+        *)     echo "run_all.sh: no grid $1; there are quick, core, gpu, study and its parts, $STUDY" >&2
                return 2 ;;
     esac
 }
