@@ -24,7 +24,7 @@ NETS = {
 ALIASES = {"conv": "conv6"}
 
 # from Figure 2: data set, image shape (C, H, W), Adam's learning rate, iterations a level, share of the
-# weights pruned a round
+# weights pruned a round; of your own net its defaults. Training takes the shape that the images have
 PAPER = {
     "fc": {"data": "mnist", "shape": (1, 28, 28), "lr": 1.2e-3, "steps": 50000,
            "rates": {"conv": 0.0, "fc": 0.2, "out": 0.1}},

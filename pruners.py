@@ -1,7 +1,4 @@
-"""What scores a weight, which weights are kept, and what the survivors restart from: one table row each.
-
-    python pruners.py        every pruner and rewind, with its source
-"""
+"""What scores a weight, which weights are kept, and what the survivors restart from: one table row each."""
 from typing import Callable, NamedTuple
 
 import torch
@@ -169,7 +166,7 @@ class Pruner(NamedTuple):
     score: Score
     text: str
     when: str = "after"        # what it scores: trained weights, or those "before" any training
-    rounds: int = 1            # of scoring and pruning for each level
+    passes: int = 1            # of scoring and pruning for each level
     keep: Keep = keep_weights
 
 
@@ -185,19 +182,19 @@ PRUNERS = {
     "random_init": Pruner(random_score_once, "chance, before training, one draw for all densities", "before"),
     "snip": Pruner(snip, "|w dL/dw|, before training: Lee et al. 2019, arXiv 1810.02340", "before"),
     "grasp": Pruner(grasp, "w Hg, before training: Wang et al. 2020, arXiv 2002.07376", "before"),
-    "synflow": Pruner(synflow, "synaptic flow, before training, in 100 rounds: Tanaka et al. 2020, "
+    "synflow": Pruner(synflow, "synaptic flow, before training, in 100 passes: Tanaka et al. 2020, "
                       "arXiv 2006.05467", "before", 100),
 }
 
 
 def next_masks(masks: Masks, state: State, w0: State, config: dict, data: datasets.Data, level: int) -> Masks:
-    """The masks of `level` by the run's pruner, from `masks` and the state to score. With several rounds, a
-    layer keeps density ** (r / n) of its weights after round r of n (Tanaka et al. 2020)."""
+    """The masks of `level` by the run's pruner, from `masks` and the state to score. With several passes, a
+    layer keeps density ** (p / n) of its weights after pass p of n (Tanaka et al. 2020)."""
     pruner = PRUNERS[config["pruner"]]
-    for number in range(1, pruner.rounds + 1):
+    for number in range(1, pruner.passes + 1):
         scores = {name: score.to(data.x_train.device)
                   for name, score in pruner.score(state, w0, masks, config, data, level).items()}
-        masks = pruner.keep(scores, masks, config, level * number / pruner.rounds)
+        masks = pruner.keep(scores, masks, config, level * number / pruner.passes)
     return masks
 
 
@@ -260,16 +257,3 @@ def without_idle_biases(state: State, masks: Masks) -> State:
         leaves = masks[reader].any(0).view(len(enters), -1).any(1)
         new[f"{name}.bias"] = state[f"{name}.bias"].masked_fill(~(enters | leaves), 0)
     return new
-
-
-def main() -> None:
-    for name, row in PRUNERS.items():
-        print(f"--pruner {name:18} {row.text}")
-    for name, row in REWINDS.items():
-        print(f"--rewind {name:18} {row.text}")
-
-
-if __name__ == "__main__":
-    import runs
-
-    runs.run_cli(main)

@@ -103,7 +103,7 @@ def test_synflow_is_conserved_from_layer_to_layer(net):
 
 
 @pytest.mark.parametrize("scope", prune.SCOPES)
-def test_synflow_rounds_are_a_plain_loop(scope):
+def test_synflow_passes_are_a_plain_loop(scope):
     w0, settings = drawn("fc"), config(pruner="synflow", scope=scope, rate_fc=0.3)
     dense = plain = models.dense_masks(w0)
     size = {name: mask.numel() for name, mask in plain.items()}
