@@ -56,7 +56,7 @@ SHAPES = {
                "normal cut at 2 sigma, kurtosis 2.37", "Glorot 2010"),
     "normal": (lambda c: 2 ** 0.5 * torch.erfinv(2 * c), "normal, kurtosis 3", "Glorot 2010"),
     "laplace": (lambda c: -c.sign() * torch.log1p(-2 * c.abs()) / 2 ** 0.5, "Laplace, kurtosis 6",
-                "Barsbey 2021"),
+                "this study"),
     "t4": (t4_quantile, "Student's t with 4 degrees, infinite kurtosis", "Shaw 2006"),
 }
 

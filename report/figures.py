@@ -338,13 +338,13 @@ def draw_by_ratio(axis, named: tuple, title: str, measured: dict, bounds: tuple,
     Returns the highest mean and half a point."""
     x = {init: np.mean(list(values.values())) for init, values in measured.items() if values}
     gaps = minus_normal(means, x)
-    left = set(gaps)
+    left, styled = set(gaps), list(map(scheme_name, named))
     for label, (color, marker, members) in families(named, gaps).items():
         inits = [init for init in members if init in left]
         left -= set(inits)
         if inits:
             bars(axis, [x[init] for init in inits], padded(gaps[init] for init in inits), fmt=marker,
-                 color=color, ms=5, lw=1, label=label)
+                 color=color, ms=5, lw=1, label=label, zorder=3 if label in styled else 2)
         draw_clipped(axis, {x[init]: np.mean(gaps[init]) for init in inits}, color, np.median([*x.values()]))
     n = "/".join(map(str, sorted({len(d) for d in gaps.values()})))
     axis.set(title=f"{two_lines(title, n)}\n{span(bounds)}", xscale="log",

@@ -39,8 +39,8 @@ def diagnosed(runs: list[dict], wanted: float) -> list[dict]:
 @table("method scheme accuracy pixels units n", "method scheme")
 def used(groups: dict) -> list[dict]:
     """Networks of 0.82% of the weights by the distribution of their initial weights, from light to heavy
-    tails: test accuracy (%), pixels with a weight of 784, units of the first layer with a weight of 300, mean
-    (sd). Exploratory."""
+    tails: test accuracy (%), how many of 784 pixels and of 300 units of the first layer have a weight left,
+    mean (sd). Exploratory."""
     units_without_inputs = diagnostic("layers", "fc1", "no_way_in")
     records = []
     for name in (*AT_INITIALIZATION, "magnitude, layer by layer"):

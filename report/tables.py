@@ -124,9 +124,10 @@ def change(groups: dict) -> list[dict]:
 @table(f"study density {FOUR} highest apart", apart="highest − lowest")
 def best(groups: dict) -> list[dict]:
     """Test accuracy (%) by scheme at single levels: mean (sd over seeds), the scheme with the highest
-    mean, and how many points it is above the lowest. In the last row of a network: the smallest % of weights,
-    between levels, down to which every level is within 1 point of the same network unpruned, a median over
-    seeds. Single levels are not tested."""
+    mean, and how many points it is above the lowest. In the last row of a network: the smallest % of weights
+    down to which every level is within 1 point of the same network unpruned, interpolated between levels, a
+    median over seeds; there "highest" is the scheme that needs the fewest weights. Single levels are not
+    tested."""
     records = []
     for name, study, schemes in studies(groups):
         for wanted in (1, 0.21, 0.07, 0.03, 0.012, 0.005, 0.0021):
@@ -166,10 +167,11 @@ def median_percent(least: dict[int, float]) -> float:
 
 
 @table("study scheme own common collapsed last n", own="own unpruned", common="common unpruned",
-       last="at the last")
+       last="at the last level")
 def limits(groups: dict) -> list[dict]:
     """Smallest % of weights down to which every level is within 1 point of the unpruned network, its own or
-    the schemes' common one (medians); runs that collapse at any level; median accuracy at the last (%)."""
+    the schemes' common one (medians); runs that collapse, with an accuracy below the number in brackets at
+    any level; median accuracy at the last level (%)."""
     records = []
     for name, study, schemes in studies(groups):
         least = least_densities(schemes, study)
@@ -452,7 +454,7 @@ def seeds(groups: dict) -> list[dict]:
 
 @table(names="way scheme range")
 def gaps(groups: dict) -> list[dict]:
-    """Schemes minus Xavier normal by magnitude, by movement and with pixels in [0, 1]; exploring seeds."""
+    """Schemes minus Xavier normal by magnitude, by movement and with pixels in [0, 1]; exploratory seeds."""
     ways = {name: METHODS[name] for name in ("magnitude, layer by layer", "movement")}
     ways |= {name: VARIANTS[name] for name in ("pixels in [0, 1]",)}
     records = []
@@ -500,7 +502,7 @@ REASONS = {  # what is changed: the table that has it, its row but for the range
 def reasons(groups: dict) -> list[dict]:
     """What one change does to mean test accuracy over log density: paired differences from Xavier normal or,
     where it says so, from the mean of the four schemes unchanged; under movement, from Xavier normal under
-    movement. MNIST, half of the weights per round, exploring seeds. A gain multiplies all initial weights.
+    movement. MNIST, half of the weights per round, exploratory seeds. A gain multiplies all initial weights.
     Exploratory."""
     found = {function: function(groups) for function, *_ in REASONS.values()}
     records = []
