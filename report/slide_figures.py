@@ -46,6 +46,7 @@ def draw_forest(axis, study: Study, schemes: dict) -> None:
     """The two factors' contrasts over the study's ranges."""
     n = draw_contrasts(axis, study, schemes, {CONTRAST_LABELS[name]: FACTORS[name] for name in FACTORS})
     axis.set_title(two_lines(study.title, n))
+    axis.locator_params(axis="x", nbins=5)
 
 
 def draw_factors(axis, study: Study, schemes: dict) -> None:
@@ -78,7 +79,8 @@ def screen(groups: dict) -> Figure | None:
                     "custom scheme, goes to the test" if init in chosen else "custom scheme")
             draw_bar(axis, place, gaps[init], kind)
         axis.axvline(0, color="0.3", lw=1)
-        axis.set(xlim=(FLOOR, 0.6), ylim=(len(inits) - 0.4, -0.6), xlabel="score (points)")
+        axis.set(xlim=(FLOOR, 0.6), ylim=(len(inits) - 0.4, -0.6),
+                 xlabel="difference from\nXavier normal (points)")
         axis.set_yticks(range(len(inits)), labels=map(scheme_name, inits))
         axis.grid(axis="y", visible=False)
     return keyed_above(figure, *axes)
@@ -119,13 +121,13 @@ def shapes(groups: dict) -> Figure | None:
     figures.draw_shapes(axis, groups, found)
     labels = [label.get_text().replace(", ", "\n") for label in axis.get_xticklabels()]
     axis.set_xticks(axis.get_xticks(), labels=labels, rotation=0, ha="center", rotation_mode="default")
-    axis.set_ylabel("mean accuracy minus\nnormal's (points)")
+    axis.set_ylabel("mean accuracy minus\nXavier normal's (points)")
     return keyed_above(figure, axis)
 
 
 REASONS = {  # row of tables.reasons: what the slide calls it
-    "masks of gain 4, values of Xavier normal": "masks of weights × 4",
-    "values of gain 4, masks of Xavier normal": "values of weights × 4",
+    "masks of gain 4, values of Xavier normal": "masks of weights × 4,\nusual values",
+    "values of gain 4, masks of Xavier normal": "values of weights × 4,\nusual masks",
     "the four schemes, reset to signs of one magnitude": "reset to the signs alone",
     "the four schemes, reset and rescaled to each unit's unpruned norm": "reset and rescaled by unit"}
 
