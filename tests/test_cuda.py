@@ -1,6 +1,4 @@
 """A GPU against the CPU, and against itself:  CUDA_TESTS=1 python -m pytest -n 0 tests/test_cuda.py"""
-import itertools
-
 import pytest
 import torch
 
@@ -11,6 +9,7 @@ import pruners
 import runs
 import train
 from conftest import digest, steps_of
+from test_faults import cut_at_step
 from test_prune import config, images, same
 
 DEVICE = "cuda"
@@ -59,20 +58,6 @@ def test_masks_are_those_of_the_cpu(net, scope, pruner):
         assert sum(map(torch.sum, here.values())) == sum(map(torch.sum, there.values()))
     else:
         assert same(here, there)
-
-
-def cut_at_step(monkeypatch, number, work):
-    """Do work() until its training step `number`; every step before it is saved."""
-    calls, real = itertools.count(), train.adam_step
-
-    def cut(*args):
-        if next(calls) == number:
-            raise KeyboardInterrupt
-        return real(*args)
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(train, "adam_step", cut)
-        patch.setattr(runs, "SAVE_INTERVAL", 0)
-        work()
 
 
 @pytest.mark.parametrize("net", NETS)

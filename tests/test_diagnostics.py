@@ -11,19 +11,11 @@ import torch.nn.functional as F
 
 import diagnostics
 import models
+from diagnostics import to_json as value  # plain numbers, None for what is undefined
 
 
 def generator(seed=0):
     return torch.Generator().manual_seed(seed)
-
-
-def value(x):
-    """A result as a plain number, None for what is undefined."""
-    return diagnostics.to_json(x)
-
-
-def close(found, expected, tolerance=1e-9):
-    return found is None if expected is None else found == pytest.approx(expected, abs=tolerance)
 
 
 def plain_ranks(w):
@@ -55,12 +47,6 @@ def plain_energy(w0, survives):
     return share, (share - d) / (most - d) if not math.isclose(most, d) else None
 
 
-def plain_spread(fan_in, full):
-    """fan_in_cv by the statistics module."""
-    d = sum(fan_in) / (len(fan_in) * full)
-    return statistics.stdev(fan_in) / statistics.mean(fan_in) / math.sqrt((1 - d) / (d * full))
-
-
 DRAWS = {"distinct": lambda n, g: torch.randn(n, generator=g),
          "tied": lambda n, g: (2 * torch.randn(n, generator=g)).round() / 4,
          "one magnitude": lambda n, g: torch.randn(n, generator=g).sign() / 3,
@@ -74,12 +60,13 @@ def test_ranks_correlation_auroc_and_energy_by_double_loops(draw, n):
     a, b = DRAWS[draw](n, g), DRAWS["tied"](n, g)
     assert diagnostics.ranks(a).tolist() == plain_ranks(a.tolist())
     for other in (b, a, -a):
-        assert close(value(diagnostics.spearman(a, other)), plain_spearman(a.tolist(), other.tolist()))
+        plain = plain_spearman(a.tolist(), other.tolist())
+        assert value(diagnostics.spearman(a, other)) == pytest.approx(plain, abs=1e-9)
     for share in (0.0, 0.3, 0.9, 1.0):
         survives = torch.rand(n, generator=g) < share
         plain = [x.tolist() for x in (a, survives)]
-        assert close(value(diagnostics.auroc(a, survives)), plain_auroc(*plain))
-        assert all(map(close, map(value, diagnostics.retained_energy(a, survives)), plain_energy(*plain)))
+        found = diagnostics.auroc(a, survives), *diagnostics.retained_energy(a, survives)
+        assert [*map(value, found)] == pytest.approx([plain_auroc(*plain), *plain_energy(*plain)], abs=1e-9)
 
 
 def made_layer(g, *shape, density):
@@ -108,8 +95,7 @@ def test_a_layers_weights_by_loops(shape, density):
                 "spearman": plain_spearman([a for a, _ in kept], [b for _, b in kept]),
                 "auroc": plain_auroc(*zip(*[(a, m) for a, _, c, m in cells if c])),
                 "retained_energy": share, "eps": eps}
-    assert row.keys() == expected.keys()
-    assert all(close(row[key], expected[key], 1e-7) for key in row), (row, expected)
+    assert row == pytest.approx(expected, abs=1e-7)
     assert value(diagnostics.weight_stats(w0, trained, mask, None)) == {**row, "auroc": None}
 
 
@@ -201,9 +187,11 @@ def test_record_of_a_level(net, shape):
     for name, after in zip(masks, [*list(masks)[1:], None]):
         mask, key = masks[name], f"{name}.weight"
         area = masks[after].size(1) // len(mask) if after else 1
+        fan_in, d = [int(row.sum()) for row in mask], mask.sum().item() / mask.numel()
+        chance = math.sqrt((1 - d) / (d * mask[0].numel()))
         assert found["layers"][name] == {
             **value(diagnostics.weight_stats(w0[key], trained[key], mask, candidates[name])),
-            "fan_in_spread": pytest.approx(plain_spread([int(row.sum()) for row in mask], mask[0].numel())),
+            "fan_in_spread": pytest.approx(statistics.stdev(fan_in) / statistics.mean(fan_in) / chance),
             "no_way_in": sum(not row.any() for row in mask),
             "no_way_out": after and sum(not masks[after][:, unit * area:(unit + 1) * area].any()
                                         for unit in range(len(mask)))}

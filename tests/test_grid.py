@@ -27,6 +27,7 @@ LEVELS = 2
 JOBS = str(max(8, os.cpu_count()))  # more than one a core would give a run more threads
 OTHERS = "another process is on this run; it was left alone"
 PATH = os.environ["PATH"] + ":/usr/local/sbin:/usr/sbin:/sbin"  # a user's own may lack the daemons' folder
+GNU = b"GNU parallel" in subprocess.run("parallel --version", shell=True, capture_output=True).stdout
 SLURM = ("munged", "slurmctld", "slurmd", "sinfo", "sbatch", "squeue", "scontrol", "scancel")
 SLURM_CONF = """
 ClusterName=test SlurmctldHost={host}(127.0.0.1) SlurmctldPort={ports[0]} SlurmdPort={ports[1]}
@@ -106,28 +107,24 @@ def until(happens, seconds=300):
         time.sleep(0.05)
 
 
-def reads(out, monkeypatch):
-    """Read and draw while others write; only a folder without any finished level may be refused."""
-    monkeypatch.setattr(sys, "argv", ["plot.py", "--runs", str(out), "--figures", str(out.parent / "mine")])
-    monkeypatch.setattr(plot, "FIGURES", {name: plot.FIGURES[name] for name in [*plot.FIGURES][:1]})
-    for read in (*[lambda: stats.read(out)] * 50, plot.main):
-        there = [path for path in out.glob("*/metrics.json") if json.loads(path.read_text())["levels"]]
-        try:
-            read()
-        except SystemExit as refusal:
-            assert not there, refusal
-        time.sleep(0.01)
-
-
 def test_two_grids_side_by_side_do_every_run_once_and_plot_reads_meanwhile(tmp_path, env, alone, monkeypatch):
+    """Only a folder without any finished level may be refused."""
     grid = small_grid(tmp_path / "grid", f"{FIRST} {SECOND}", steps=60)
-    logs, both = [tmp_path / "one", tmp_path / "two"], []
+    logs, both, out = [tmp_path / "one", tmp_path / "two"], [], grid / "runs"
+    monkeypatch.setattr(sys, "argv", ["plot.py", "--runs", str(out), "--figures", str(grid / "mine")])
+    monkeypatch.setattr(plot, "FIGURES", {name: plot.FIGURES[name] for name in [*plot.FIGURES][:1]})
     for log in logs:
         with open(log, "w") as file:
             both.append(subprocess.Popen(["bash", "run_all.sh", "quick"], cwd=grid, env={**env, "JOBS": JOBS},
                                          stdout=file, stderr=file))
     while None in [process.poll() for process in both]:
-        reads(grid / "runs", monkeypatch)
+        for read in (*[lambda: stats.read(out)] * 50, plot.main):
+            there = [path for path in out.glob("*/metrics.json") if json.loads(path.read_text())["levels"]]
+            try:
+                read()
+            except SystemExit as refusal:
+                assert not there, refusal
+            time.sleep(0.01)
     texts = [log.read_text() for log in logs]
     assert [process.returncode for process in both] == [0, 0], texts
     assert_done_once(grid, alone(grid), *texts)
@@ -185,12 +182,6 @@ def test_a_signal_to_the_grid_stops_its_runs_and_it_goes_on_where_they_were(tmp_
     assert numbers(grid / "runs") == alone(grid)
 
 
-@pytest.mark.parametrize("jobs", ["0", "abc", "-1", "1.5"])
-def test_jobs_that_are_no_number_are_one_sentence(tmp_path, env, jobs):
-    done = bash(copy_of_the_scripts(tmp_path), "quick", **{**env, "JOBS": jobs})
-    assert f"and not {jobs}" in one_sentence(done.returncode, done.stderr) and not done.stdout
-
-
 @pytest.mark.parametrize("grid, visible, used", [
     ("half", None, {"0", "1"}), ("half", "5,7", {"5", "7"}), ("half", "", {None}), ("rates", None, {None})])
 def test_runs_go_round_the_gpus_four_on_each(tmp_path, monkeypatch, grid, visible, used):
@@ -210,15 +201,8 @@ def test_runs_go_round_the_gpus_four_on_each(tmp_path, monkeypatch, grid, visibl
     assert seen == used and f"{8 if used != {None} else 16} at a time" in done.stdout, done
 
 
-def gnu_parallel():
-    """Whether `parallel` is GNU's: moreutils has another command of that name."""
-    if not shutil.which("parallel"):
-        return False
-    return "GNU parallel" in subprocess.run(["parallel", "--version"], capture_output=True, text=True).stdout
-
-
 @pytest.mark.parametrize("hands", ["xargs -d '\\n' -P 2 -I{} sh -c '{}'", *(
-    pytest.param(words, marks=pytest.mark.skipif(not gnu_parallel(), reason="GNU parallel is not installed"))
+    pytest.param(words, marks=pytest.mark.skipif(not GNU, reason="GNU parallel is not installed"))
     for words in ("parallel -j 2", "parallel --sshlogin 2/: --workdir GRID"))])
 def test_the_list_is_run_by_other_hands(tmp_path, env, alone, hands):
     """`2/:` is this machine as a host with two runs at a time; the list is made in another folder."""

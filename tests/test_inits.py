@@ -71,35 +71,6 @@ LAW_OF = {**{f"shape_{shape}": shape for shape in LAWS}, **{name: name.split("_"
           "truncated_glorot": "trunc2", "torch_default": "uniform", "layer_balanced": "normal"}
 
 
-def lam(units, beta):
-    """k ** -beta for k = 1 .. units, over their rms."""
-    powers = [k ** -beta for k in range(1, units + 1)]
-    return torch.tensor(powers, dtype=torch.float64) / math.sqrt(sum(p * p for p in powers) / units)
-
-
-def spreads(net, model, everywhere):
-    """{layer: std of each input over their rms, shaped to multiply its weight}, of the finished network."""
-    x, found = pictures(net), {}
-    for name, module in model.named_children():
-        if name in models.layers(model):
-            columns = x.detach().double().transpose(0, 1).flatten(1)
-            std = (columns - columns.mean(1, keepdim=True)).pow(2).mean(1).sqrt()
-            std[columns.amin(1) == columns.amax(1)] = 0
-            factor = std / math.sqrt((std * std).sum() / len(std))
-            found[name] = factor.view(1, -1, 1, 1) if x.dim() == 4 else factor.view(1, -1)
-            if not everywhere:
-                break
-            x = x[:512]
-        x = module(x)
-    return found
-
-
-def theory(scheme, weights):
-    """The std of each layer by formula; of layer_balanced the geometric mean of Xavier's."""
-    stds = [documented_std(scheme, w) for w in weights]
-    return [math.prod(stds) ** (1 / len(stds))] * len(stds) if scheme == "layer_balanced" else stds
-
-
 @pytest.mark.parametrize("net,scheme", [pair for pair in EVERY if inits.INITS[pair[1]].stds])
 def test_the_root_mean_square_is_what_the_row_says(net, scheme):
     """Within four standard errors of the longest tails, sparse_90's; of a scheme *_lit, where it is not 0."""
@@ -123,7 +94,9 @@ def test_a_shape_has_the_moments_that_its_row_names(shape):
 def test_bounds_and_distribution(net, scheme):
     """xavier_normal and shape_normal are both N(0, std), and so on: Kolmogorov's test at P(> 2.4) = 2e-5."""
     (bound, cumulative), (_, weights) = LAWS[LAW_OF[scheme]], fresh(net, scheme)
-    stds = theory(scheme, list(weights.values()))
+    stds = [documented_std(scheme, w) for w in weights.values()]
+    if scheme == "layer_balanced":  # the geometric mean of Xavier's
+        stds = [math.prod(stds) ** (1 / len(stds))] * len(stds)
     assert list(inits.INITS[scheme].stds(list(weights.values()))) == pytest.approx(stds, rel=1e-12)
     for (name, w), std in zip(weights.items(), stds):
         x, n = (w.double() / std).flatten().sort().values, w.numel()
@@ -258,11 +231,17 @@ def test_balanced_layers_compute_the_same(net):
 def test_input_aware_is_xavier_by_the_spread_of_inputs(net, scheme):
     """Every column against a plain std: of all 600 images at the first layer, of the first 512 further on."""
     (model, weights), (_, plain) = fresh(net, scheme), fresh(net, "xavier_normal")
-    factors = spreads(net, model, everywhere=scheme.endswith("all"))
-    for name, w in weights.items():
-        factor = factors.get(name, torch.ones(1))
-        torch.testing.assert_close(w, (plain[name] * factor).float(), rtol=1e-4, atol=1e-9)
-    first = next(iter(weights.values()))
+    x, first = pictures(net), next(iter(weights.values()))
+    for name, module in model.named_children():
+        if name in weights:
+            columns = x.detach().double().transpose(0, 1).flatten(1)
+            std = (columns - columns.mean(1, keepdim=True)).pow(2).mean(1).sqrt()
+            std[columns.amin(1) == columns.amax(1)] = 0
+            factor = (std / math.sqrt((std * std).sum() / len(std))).view(1, -1, *[1] * (x.dim() - 2))
+            expected = plain[name] * (factor if weights[name] is first or scheme.endswith("all") else 1)
+            torch.testing.assert_close(weights[name], expected.float(), rtol=1e-4, atol=1e-9)
+            x = x[:512]
+        x = module(x)
     constant = first[:, -100:] if net == "fc" else first[:, 2]
     assert not constant.any() and (first != 0).sum() == first.numel() - constant.numel()
 
@@ -290,7 +269,7 @@ def test_rare_inputs_start_at_0_and_all_else_is_the_base(scheme):
 @pytest.mark.parametrize("net", SMALL)
 @pytest.mark.parametrize("beta", [0.25, 0.5])
 def test_asymmetric_units_count_lam_times(net, beta):
-    """lam falls as k ** -beta, in random order; xavier_normal's units times lam give the same logits."""
+    """lam, k ** -beta over its rms, in random order; xavier_normal's units times lam give the same logits."""
     (plain, before), (scaled, after) = fresh(net, "xavier_normal"), fresh(net, f"asymmetric_{100 * beta:.0f}")
     x, incoming = pictures(net, 50).double(), torch.ones(SMALL[net][0]).double()
     for name, module in plain.double().named_children():
@@ -300,7 +279,9 @@ def test_asymmetric_units_count_lam_times(net, beta):
             units = ratio[:, 0, 0] ** 2 / incoming[0]
             expected = torch.outer(units.sqrt(), incoming.sqrt())[:, :, None].expand_as(ratio)
             torch.testing.assert_close(ratio, expected, rtol=1e-5, atol=0)
-            ordered = lam(len(units), beta) if name != "out" else torch.ones(10).double()
+            fall = 0 if name == "out" else beta
+            powers = torch.tensor([k ** -fall for k in range(1, len(units) + 1)], dtype=torch.float64)
+            ordered = powers / powers.square().mean().sqrt()
             torch.testing.assert_close(units.sort(descending=True).values, ordered, rtol=1e-5, atol=0)
             assert torch.allclose(units, ordered) == (name == "out")
             x, incoming = x * units.view(1, -1, *[1] * (x.dim() - 2)), units
@@ -308,18 +289,13 @@ def test_asymmetric_units_count_lam_times(net, beta):
     assert (logits - x).abs().max() < 1e-5 * x.abs().max()
 
 
-SPELLINGS = {"sparse_50": "sparse_50", "xavier_normal@1": "xavier_normal", "sparse_90@1.0": "sparse_90",
-             "xavier_normal@0.50": "xavier_normal@0.5", "xavier_normal@.5": "xavier_normal@0.5",
-             "xavier_normal@5e-1": "xavier_normal@0.5", "kaiming_uniform@2.00": "kaiming_uniform@2",
-             "shape_t4@1e1": "shape_t4@10", "torch_default@0.1": "torch_default@0.1"}
-
-
-def test_a_scheme_has_one_spelling():
-    for text, spelling in SPELLINGS.items():
+def test_a_scheme_has_one_spelling_an_unknown_one_lists_the_choices_and_a_gain_has_bounds():
+    for text, spelling in {
+            "sparse_50": "sparse_50", "xavier_normal@1": "xavier_normal", "sparse_90@1.0": "sparse_90",
+            "xavier_normal@0.50": "xavier_normal@0.5", "xavier_normal@.5": "xavier_normal@0.5",
+            "xavier_normal@5e-1": "xavier_normal@0.5", "kaiming_uniform@2.00": "kaiming_uniform@2",
+            "shape_t4@1e1": "shape_t4@10", "torch_default@0.1": "torch_default@0.1"}.items():
         assert inits.init_arg(text) == inits.init_arg(spelling) == spelling
-
-
-def test_an_unknown_scheme_lists_the_choices_and_a_gain_has_bounds():
     for text in ("glorot", "", "@2", "glorot@2", "xavier_normal ", "Xavier_normal"):
         with pytest.raises(argparse.ArgumentTypeError) as error:
             inits.init_arg(text)
@@ -340,13 +316,8 @@ WRONG = {  # what is wrong: a fill, the refusal
 }
 
 
-@pytest.mark.parametrize("wrong", WRONG)
-def test_a_scheme_that_is_not_what_it_says_is_refused(monkeypatch, wrong):
-    fill, sentence = WRONG[wrong]
-
-    def in_place(w, generator):
-        result = fill(w, generator)
-        return result if isinstance(result, torch.Tensor) else None
-    monkeypatch.setitem(inits.INITS, "new", inits.per_layer(in_place, "new", "nobody"))
+@pytest.mark.parametrize("fill, sentence", WRONG.values(), ids=WRONG)
+def test_a_scheme_that_is_not_what_it_says_is_refused(monkeypatch, fill, sentence):
+    monkeypatch.setitem(inits.INITS, "new", inits.per_layer(fill, "new", "nobody"))
     with pytest.raises(SystemExit, match=sentence):
         fresh("fc", "new")

@@ -4,7 +4,6 @@ import os
 import statistics
 import subprocess
 import sys
-from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -15,16 +14,9 @@ from PIL import Image
 
 import plot
 import stats
+from conftest import ROOT
 from data import glyph_masters
 from test_stats import fake
-
-ROOT = Path(__file__).parent.parent
-
-
-def run_plot(folder):
-    """As a person runs it in the folder, which holds runs and perhaps data."""
-    return subprocess.run([sys.executable, ROOT / "plot.py"], capture_output=True, text=True, cwd=folder,
-                          env={**os.environ, "DATA_DIR": "data"})
 
 
 @pytest.fixture
@@ -44,6 +36,7 @@ def write_images(folder, data="mnist", shape=(28, 28)):
 
 def group_of(folder, data_dir="data"):
     """What main hands to a figure of the only group there is."""
+    plt.close("all")        # of the tests before
     (name, schemes), = stats.groups(stats.read(folder)).items()
     runs = sum(schemes.values(), [])
     return plot.Group(name, schemes, runs, runs[0]["config"], plot.scheme_styles(schemes), data_dir)
@@ -53,7 +46,8 @@ def test_every_figure_and_table_is_written(tmp_path):
     write_images(tmp_path)
     for init, seed in itertools.product(("xavier_normal", "kaiming_uniform"), range(2)):
         fake(tmp_path / "runs", init=init, seed=seed, levels=19 - 2 * seed)
-    result = run_plot(tmp_path)
+    result = subprocess.run([sys.executable, ROOT / "plot.py"], capture_output=True, text=True, cwd=tmp_path,
+                            env={**os.environ, "DATA_DIR": "data"})
     names = [f"mnist-fc-magnitude-{name}" for name in (
         *(f"{name}.png" for name in plot.FIGURES), *plot.TABLES)]
     assert (result.returncode, result.stderr) == (0, "")
@@ -64,13 +58,11 @@ def test_every_figure_and_table_is_written(tmp_path):
         Image.open(path).load()         # fails for a file cut short
 
 
-PERSONAL = ("backend: TkAgg", "backend_fallback: False", "interactive: True", "savefig.dpi: 600",
-            "savefig.bbox: tight", "text.usetex: True", "font.family: serif", "figure.facecolor: black")
-
-
 def test_a_figure_is_the_same_under_a_persons_and_a_notebooks_settings(here, monkeypatch):
     fake(here / "runs", levels=2)
-    (here / "matplotlibrc").write_text("\n".join(PERSONAL))
+    (here / "matplotlibrc").write_text("\n".join((
+        "backend: TkAgg", "backend_fallback: False", "interactive: True", "savefig.dpi: 600",
+        "savefig.bbox: tight", "text.usetex: True", "font.family: serif", "figure.facecolor: black")))
     monkeypatch.setattr(plot, "FIGURES", {"early_stop": plot.FIGURES["early_stop"]})
     plot.main()
     path = here / "figures" / "mnist-fc-magnitude-early_stop.png"
@@ -125,7 +117,6 @@ def test_lines_are_the_plain_means_and_bands_go_from_the_lowest_to_the_highest_s
         assert mark.get_xdata() == [line.get_xdata()[1]]
         assert axis.get_xlim()[0] > 100 > axis.get_xlim()[1] and "%" in axis.get_xlabel()
     assert "n = 2 a scheme" in figure.get_supxlabel()
-    plt.close(figure)
 
 
 def test_zoom_is_there_for_a_tail_alone_and_holds_the_dense_nets(tmp_path):
@@ -133,7 +124,6 @@ def test_zoom_is_there_for_a_tail_alone_and_holds_the_dense_nets(tmp_path):
         runs = [fake(tmp_path / str(levels), init=init, levels=levels) for init in stats.STANDARD]
         figure = plot.FIGURES["accuracy"](group_of(tmp_path / str(levels)))
         assert len(figure.axes) == 1 + zoomed
-        plt.close(figure)
     low, high = figure.axes[1].get_ylim()
     ends = [[100 * level["test_acc"][-1] for level in run["levels"]] for run in runs]
     assert low == pytest.approx(min(end[0] for end in ends) - 1.2) and high > max(map(max, ends))
@@ -161,7 +151,6 @@ def test_awkward_groups_are_drawn(tmp_path, settings, capsys):
             figure.set_dpi(40)
             figure.canvas.draw()
             assert not [text for text in figure.findobj(Text) if "_" in text.get_text()]  # no code names
-            plt.close(figure)
     assert capsys.readouterr().err.count("\n") == 1        # of the examples that are not there
 
 
@@ -176,16 +165,6 @@ def test_inputs_are_means_over_seeds_and_sums_over_channels(tmp_path, monkeypatc
         run["levels"] = [{**level, "inputs": list(range(3072))} for level in run["levels"]]
     picture = np.asarray(plot.inputs(group).axes[0].images[0].get_array())
     assert picture.shape == (32, 32) and picture[1, 2] == 34 + (34 + 1024) + (34 + 2048)
-    plt.close("all")
-
-
-def test_a_caption_names_its_group(tmp_path):
-    """A control's settings are its ticket's but for what the group's name says."""
-    for extras in ("", "-reinit"):
-        fake(tmp_path, levels=1, extras=extras)
-    found = stats.groups(stats.read(tmp_path))
-    assert [stats.settings_text(schemes).partition(":")[0] for schemes in found.values()] == list(found) == [
-        "mnist-fc-magnitude", "mnist-fc-magnitude-reinit"]
 
 
 def test_layers_have_a_panel_where_schemes_differ(tmp_path):
@@ -197,7 +176,6 @@ def test_layers_have_a_panel_where_schemes_differ(tmp_path):
     group = group_of(tmp_path / "layer")    # other runs' masks may be of any scope
     from_another = group._replace(config={**group.config, "masks_from": "another"})
     assert len(plot.density_by_layer(from_another).axes) == 2
-    plt.close("all")
 
 
 @pytest.mark.parametrize("data, shape", [("mnist", (28, 28)), ("cifar10", (32, 32, 3))])
@@ -207,7 +185,6 @@ def test_examples_are_of_their_class_and_none_of_a_corrupt_file(tmp_path, data, 
     figure = plot.example_images(group_of(tmp_path / "runs", tmp_path / "data"))
     for index, axis in enumerate(figure.axes):
         assert [image.get_array().max() for image in axis.images] == [index // 8 * 25] * (index % 8 < 4)
-    plt.close(figure)
     (tmp_path / "data" / f"{data}.npz").write_bytes(b"PK\x03\x04 not a zip")
     assert plot.example_images(group_of(tmp_path / "runs", tmp_path / "data")) is None
     assert f"{data}.npz cannot be read" in capsys.readouterr().err
@@ -269,4 +246,3 @@ def test_a_legend_of_long_names_lies_within_its_figure(tmp_path):
         figure.canvas.draw()
     box = figure.legends[0].get_window_extent()
     assert 0 <= box.x0 < box.x1 <= figure.bbox.width
-    plt.close(figure)

@@ -16,7 +16,7 @@ import prune
 import pruners
 import runs
 import train
-from conftest import digest, steps_of
+from conftest import content, digest, steps_of
 
 # % of weights remaining after so many rounds at the paper's rates, worked out apart from this code
 REMAINING = {"fc": {1: 80.04, 3: 51.28, 5: 32.87, 7: 21.07, 9: 13.52, 12: 6.95, 15: 3.58, 18: 1.85, 20: 1.19},
@@ -123,19 +123,13 @@ def plain_level(net, state, masks, dataset, level, steps):
     return model.state_dict(), losses
 
 
-@pytest.fixture
-def double():
-    """Networks of float64: where a gradient is nearly 0, Adam makes steps of float32's rounding."""
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
-
-
 @pytest.mark.parametrize("net, levels, steps, rates",
                          [("fc", 5, 40, {"rate_fc": 0.6}), ("conv4", 2, 5, {"rate_conv": 0.5})])
-def test_levels_equal_a_plain_loop(net, levels, steps, rates, double):
+def test_levels_equal_a_plain_loop(request, net, levels, steps, rates):
     """Weights, biases and training losses to 1e-10, and the masks that follow from them exactly; fc goes from
     dense to 3%, where its first layer is sparse."""
+    torch.set_default_dtype(torch.float64)  # of a gradient near 0 Adam makes steps of float32's rounding
+    request.addfinalizer(lambda: torch.set_default_dtype(torch.float32))
     dataset, settings = images(net, torch.float64, 120), config(net, **rates)
     w0, _ = train.initial_state(settings, dataset)
     masks = plain_masks = models.dense_masks(w0)
@@ -295,19 +289,15 @@ def test_several_runs_are_each_as_if_alone(run, tmp_path):
 
 def test_a_run_that_another_process_has_finished_since_is_left_alone(run, monkeypatch):
     """Found unfinished, and finished before its turn came."""
-    short, listed, before = ("--steps", 4, "--looks", 1, "--levels", 0), train.asked_runs, []
+    short, complete, before = ("--steps", 4, "--looks", 1, "--levels", 0), train.complete, []
 
-    def late(*args, **settings):
-        pending = listed(*args, **settings)
-        with monkeypatch.context() as patch:
-            patch.setattr(train, "asked_runs", listed)
-            folder, = run(*short).iterdir()
-        before.append((folder, digest(folder)))
-        return pending
-    monkeypatch.setattr(train, "asked_runs", late)
-    run(*short)
-    (folder, there), = before
-    assert len(metrics_of(folder)["levels"]) == 1 and digest(folder) == there
+    def late(*args):
+        monkeypatch.setattr(train, "complete", complete)
+        before.append(content(next(run(*short).iterdir())))
+        complete(*args)
+    monkeypatch.setattr(train, "complete", late)
+    folder, = run(*short).iterdir()
+    assert [content(folder)] == before
 
 
 def test_names_never_collide(monkeypatch):

@@ -10,8 +10,6 @@ import prune
 import pruners
 from test_prune import SHAPES, config, images, same
 
-BEFORE = [name for name, row in pruners.PRUNERS.items() if row.when == "before"]
-
 
 def drawn(net, init="xavier_normal", key="init", dtype=torch.float32):
     """Initial weights; in float64 the draws themselves have 53 bits."""
@@ -55,15 +53,6 @@ def decide(settings, state, level, masks=None, w0=None):
     return pruners.next_masks(masks or models.dense_masks(state), state, w0 or state, settings, data, level)
 
 
-def loss_and_gradient(net, state, x, y, temperature):
-    """(loss, squared norm of its gradient at the weights), by one plain backward pass."""
-    model = network(net, state)
-    loss = F.cross_entropy(model(x) / temperature, y)
-    loss.backward()
-    gradients = [layer.weight.grad for layer in models.layers(model).values()]
-    return loss.item(), sum(gradient.square().sum().item() for gradient in gradients)
-
-
 @pytest.mark.parametrize("net", ["fc", "conv2"])
 @pytest.mark.parametrize("name, temperature, which", [("snip", 1, 0), ("grasp", 200, 1)])
 def test_snip_and_grasp_are_finite_differences(net, name, temperature, which):
@@ -77,7 +66,11 @@ def test_snip_and_grasp_are_finite_differences(net, name, temperature, which):
             for factor in (1 + h, 1 - h):
                 moved = {**state, f"{layer}.weight": state[f"{layer}.weight"].clone()}
                 moved[f"{layer}.weight"].view(-1)[i] *= factor
-                ends.append(loss_and_gradient(net, moved, x, y, temperature)[which])
+                model = network(net, moved)
+                loss = F.cross_entropy(model(x) / temperature, y)
+                loss.backward()
+                square = sum(each.weight.grad.square().sum().item() for each in models.layers(model).values())
+                ends.append((loss.item(), square)[which])
             plain = (ends[0] - ends[1]) / (2 * h) / (1, 2)[which]
             plain = abs(plain) if name == "snip" else plain
             assert abs(plain - values.flatten()[i]) < 1e-4 * values.abs().max()
@@ -147,7 +140,7 @@ def test_the_scored_images_are_ten_of_each_class():
 @pytest.mark.parametrize("name", pruners.PRUNERS)
 def test_a_row_is_complete_and_leaves_its_inputs_alone(name):
     w0 = drawn("conv2")
-    state = w0 if name in BEFORE else noisy(w0, 4)
+    state = w0 if pruners.PRUNERS[name].when == "before" else noisy(w0, 4)
     before, masks = {key: tensor.clone() for key, tensor in state.items()}, models.dense_masks(w0)
     scores = pruners.PRUNERS[name].score(state, w0, masks, config("conv2"), images("conv2"), 1)
     assert {k: s.shape for k, s in scores.items()} == {k: w.shape for k, w in models.weights_of(w0).items()}

@@ -197,19 +197,17 @@ def test_the_grid_as_lines(tmp_path):
     assert lines[0].endswith("prune.py --net fc --levels 28 --init xavier_normal --seed 10")
     everything = bash(tmp_path, "list", "study").stdout.splitlines()
     assert everything[:80] == lines and len(everything) == len(set(everything))
-    done = bash(tmp_path, "list", "fcc")
-    assert done.returncode != 0 and "no grid fcc" in done.stderr
-    for words in (("fc", "conv"), ("list", "fc", "conv"), ("report", "fc")):
-        done = bash(tmp_path, *words)
-        assert done.returncode == 2 and "one grid at a time" in done.stderr and not done.stdout
 
 
-@pytest.mark.parametrize("python", ["false", "no-such-python"])
-def test_an_interpreter_without_torch_is_named(tmp_path, python):
-    copy_of_the_scripts(tmp_path)
-    done = bash(tmp_path, "quick", PYTHON=python)
-    assert done.returncode == 2 and done.stderr.startswith(f"run_all.sh: {python} has no torch: activate")
-    assert done.stderr.count("\n") == 1 and not done.stdout and not (tmp_path / "runs").exists()
+@pytest.mark.parametrize("words, env, says", [
+    *(("quick", {"PYTHON": name}, f"{name} has no torch: activate") for name in ("false", "no-such-python")),
+    *(("quick", {"JOBS": jobs}, f"and not {jobs}") for jobs in ("0", "abc", "-1", "1.5")),
+    *((words, {}, "one grid at a time") for words in ("fc conv", "list fc conv", "report fc")),
+    ("list fcc", {}, "no grid fcc")])
+def test_what_run_all_cannot_do_is_one_sentence(tmp_path, words, env, says):
+    done = bash(copy_of_the_scripts(tmp_path), *words.split(), **env)
+    assert says in one_sentence(done.returncode, done.stderr) and done.stderr.startswith("run_all.sh: ")
+    assert done.returncode == 2 and not done.stdout and not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize("spooled", [True, False])

@@ -120,7 +120,7 @@ def test_histogram_of_several_seeds_is_the_mean_density():
     assert np.isfinite(constant).all()
 
 
-def test_groups_differ_in_more_than_scheme_and_seed(tmp_path):
+def test_groups_differ_in_more_than_scheme_and_seed_and_a_renamed_folder_is_named(tmp_path):
     for init in ("zeta", "alpha", "kaiming_normal", "xavier_uniform"):
         fake(tmp_path, init=init, levels=1, seed=10)
     for settings in ({"seed": 2}, {"seed": 10}, {"extras": "-global"}, {"pruner": "none"}, {"net": "conv2"}):
@@ -128,19 +128,19 @@ def test_groups_differ_in_more_than_scheme_and_seed(tmp_path):
     found = stats.groups(stats.read(tmp_path))
     assert list(found) == ["mnist-conv2-magnitude", "mnist-fc-magnitude", "mnist-fc-magnitude-global",
                            "mnist-fc-none"]
+    assert [stats.settings_text(its).partition(":")[0] for its in found.values()] == list(found)
     assert list(found["mnist-fc-magnitude"]) == ["xavier_normal", "xavier_uniform", "kaiming_normal", "alpha",
                                                  "zeta"]
     assert [run["config"]["seed"] for run in found["mnist-fc-magnitude"]["xavier_normal"]] == [2, 10]
+    (tmp_path / "mnist-fc-zeta-magnitude-s10").rename(tmp_path / "copy")
+    with pytest.raises(SystemExit, match="copy was made as"):
+        stats.groups(stats.read(tmp_path))
 
 
-@pytest.mark.parametrize("init, name", [
-    ("kaiming_uniform", "Kaiming uniform"), ("xavier_normal@0.5", "Xavier normal × 0.5"),
-    ("xavier_normal_lit@2", "Xavier normal, active pixels only × 2"), ("my_own@1e-06", "my own × 1e-06")])
-def test_a_scheme_is_called_as_people_write_it(init, name):
-    assert stats.scheme_name(init) == name
-
-
-def test_no_two_schemes_share_a_name_and_no_name_is_left_of_a_scheme_that_is_gone():
+def test_a_scheme_is_called_as_people_write_it_no_two_alike_and_none_that_is_gone():
+    assert [*map(stats.scheme_name, (
+        "kaiming_uniform", "xavier_normal@0.5", "xavier_normal_lit@2", "my_own@1e-06"))] == [
+        "Kaiming uniform", "Xavier normal × 0.5", "Xavier normal, active pixels only × 2", "my own × 1e-06"]
     assert len({stats.scheme_name(init) for init in INITS}) == len(INITS)
     assert stats.SCHEME_NAMES.keys() <= INITS.keys()
 
@@ -174,13 +174,6 @@ def test_a_bad_file_and_no_runs_are_named_in_one_sentence(tmp_path, text, says):
         save_file(path, json.loads(text)) if '"config"' in text else path.write_text(text)
     with pytest.raises(SystemExit, match=says):
         stats.read(tmp_path)
-
-
-def test_a_renamed_folder_is_named(tmp_path):
-    fake(tmp_path, levels=1)
-    (tmp_path / "mnist-fc-xavier_normal-magnitude-s0").rename(tmp_path / "copy")
-    with pytest.raises(SystemExit, match="copy was made as"):
-        stats.groups(stats.read(tmp_path))
 
 
 def test_written_tables_hold_the_rows(tmp_path):

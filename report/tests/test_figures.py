@@ -235,6 +235,7 @@ def test_the_slide_of_reasons_has_the_plain_means_of_masks_values_and_restarts()
              {(swapped("xavier_normal", way), "xavier_normal@4"): 1, plainly: -1},
              *({(group, init): sign / 4 for group, sign in ((study.VARIANTS[name], 1), (HALVED, -1))
                 for init in STANDARD} for name in ("signs of w0 alone", "w0 rescaled to each unit's norm"))]
+    assert len(axis.patches) == len(cases)
     for bar, ends, weights in zip(axis.patches, axis.lines, cases):
         d = inference.estimate(np.array(across(weights, EXPLORING, over(*HALF_PARTS[SPARSE]))))
         assert (bar.get_width(), *ends.get_xdata()) == pytest.approx(d[:3])
@@ -245,6 +246,7 @@ def test_the_controls_have_the_plain_means_of_the_exploring_seeds():
     runs = [made("xavier_normal", seed, noise.uniform(90, 98, 29).tolist(), group=group)
             for group in study.CONTROL_GROUPS.values() for seed in (*EXPLORING, 10)]
     axis, = figures.controls(stats.groups(runs)).axes
+    assert len(axis.lines) == len(study.CONTROL_GROUPS)
     for place, line in enumerate(axis.lines):
         values = [accuracy(run["levels"][4]) for run in runs[6 * place:6 * place + 5]]
         assert line.get_ydata()[4] == pytest.approx(statistics.mean(values))
@@ -254,7 +256,8 @@ def test_the_controls_have_the_plain_means_of_the_exploring_seeds():
 def test_the_influence_has_the_plain_means_of_measure_and_accuracy():
     found = of_groups(HALVED)
     axis, = figures.influence(found).axes
-    for init, drawn in zip((*STANDARD, *study.candidates(found)[0]), axis.containers):
+    named = (*STANDARD, *study.candidates(found)[0])
+    for init, drawn in zip(named, axis.containers[:len(named)], strict=True):
         assert drawn.get_label() == scheme_name(init)
         assert drawn.lines[0].get_xdata().tolist() == [mean(HALVED, init, range(4), at(
             4, lambda level: level["diagnostics"]["layers"]["fc1"]["rho"]))]

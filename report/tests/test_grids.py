@@ -26,8 +26,8 @@ GRIDS = ("fc", "conv", "gpu", "controls", "screen", "rates", "confirm", "lit", "
          "rounds", "fashion", "half", "conv-confirm", "conv6")
 
 
-def commands(grid, fast):
-    """[(args, run name, config)] of a grid by the real parser; `fast`: conv nets in bf16 are the default."""
+def commands(grid):
+    """[(args, run name, config)] of a grid by the real parser."""
     env = {**os.environ, "PYTHON": "python"}
     words = ["bash", "run_all.sh", "list", grid]
     done = subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True)
@@ -36,7 +36,6 @@ def commands(grid, fast):
     train.add_training_flags(parser)
     prune.add_pruning_flags(parser)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": fast})
         for line in done.stdout.splitlines():
             words = line.split()
             patch.setattr("sys.argv", [*words[words.index("prune.py"):], "--device", "cpu"])
@@ -47,10 +46,10 @@ def commands(grid, fast):
 
 @pytest.fixture(scope="module")
 def grids():
-    """{group: {scheme: seeds}} and {group: config, with its levels} of all grids, gpu's as on a GPU."""
+    """{group: {scheme: seeds}} and {group: config, with its levels} of all grids."""
     seeds, configs = {}, {}
     for grid in GRIDS:
-        for args, name, config in commands(grid, grid == "gpu"):
+        for args, name, config in commands(grid):
             group = runs.group_name(name, config)
             seeds.setdefault(group, {}).setdefault(config["init"], set()).add(config["seed"])
             levels = train.PRESETS[args.preset]["levels"] if args.levels is None else args.levels
@@ -113,11 +112,6 @@ def test_the_four_schemes_have_their_seeds_in_every_group(grids):
                                 (study.VARIANTS.values(), range(5), stats.STANDARD),
                                 (study.CONTROL_GROUPS.values(), range(5), ["xavier_normal"])):
         assert all(grids[0][group][init] >= set(seeds) for group in asked for init in inits), asked
-
-
-def test_the_conv_grid_of_a_cpu_with_amx_is_read_too():
-    found = {runs.group_name(name, config) for _, name, config in commands("conv", True)}
-    assert found <= {each.group for each in STUDIES.values()}
 
 
 def test_of_all_grids_every_table_has_all_its_rows(grids, whole):

@@ -85,14 +85,10 @@ def test_equivalence_equals_two_one_sided_t_tests(d, margin, p):
     assert inference.equivalence(30 * d, 30 * margin) == pytest.approx(inference.equivalence(d, margin))
 
 
-def flips(n):
-    return itertools.product((1, -1), repeat=n)
-
-
 def plain_sign_flip(d):
     """The share of all choices of signs with a sum at least as far from 0, in exact fractions."""
     d = [Fraction(str(x)) for x in d]
-    sums = [sum(s * x for s, x in zip(signs, d)) for signs in flips(len(d))]
+    sums = [sum(s * x for s, x in zip(signs, d)) for signs in itertools.product((1, -1), repeat=len(d))]
     return sum(abs(found) >= abs(sum(d)) for found in sums) / len(sums)
 
 
@@ -103,7 +99,7 @@ def plain_t(d):
 def plain_max_t(rows):
     """For each row the share of joint flips whose largest |t| of all rows is at least as large as its own."""
     largest = []
-    for signs in flips(len(rows[0])):
+    for signs in itertools.product((1, -1), repeat=len(rows[0])):
         largest.append(max(abs(plain_t([s * x for s, x in zip(signs, row)])) for row in rows))
     return [sum(t >= abs(plain_t(row)) * (1 - 1e-9) for t in largest) / len(largest) for row in rows]
 

@@ -20,7 +20,6 @@ from .made import (CONFIRMING, EXPLORING, FACTORS, FULL_PARTS, HALF_PARTS, HALVE
 from .test_inference import plain_ranks
 
 RANGES = STUDIES["mnist"].ranges
-SIGNS = {"variance_scaling": (-1, -1, 1, 1), "distribution": (-1, 1, -1, 1)}    # twice the contrasts' weights
 
 
 def text_of(name, records):
@@ -77,9 +76,9 @@ def test_limits_and_needs_are_of_the_crossings_of_finished_runs(below):
             "collapsed": sum(min(curve) < 90 for curve in whole),
             "last": statistics.median(curve[-1] for curve in whole)})
         assert (" none " in text_of("limits", [row])) == (init == STANDARD[0] and below > 3)
-    for row, (what, name) in zip(tables.needs(found), itertools.product(least, SIGNS), strict=True):
-        d = [sum(sign / 2 * math.log(np.nan_to_num(least[what][init, seed], nan=1))
-                 for init, sign in zip(STANDARD, SIGNS[name])) for seed in range(10, 16)]
+    for row, (what, name) in zip(tables.needs(found), itertools.product(least, FACTORS), strict=True):
+        d = [sum(weight * math.log(np.nan_to_num(least[what][init, seed], nan=1))
+                 for init, weight in FACTORS[name].items()) for seed in range(10, 16)]
         assert row["difference"] == pytest.approx(inference.ratio(np.array(d)))
         assert (row["unpruned"], row["quotient"], row["n"]) == (what, name, 6)
         assert row["at_full"] == below * (what == "common") and row["p"] == inference.sign_flip(np.array(d))
