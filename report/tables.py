@@ -314,7 +314,7 @@ def max_t_records(name: str, study: Study, schemes: dict, cases: list[tuple]) ->
 @table("method mean variance_scaling distribution signs heavy n", "method", mean="mean of the four",
        signs="random signs − best standard", heavy="Student's t − Xavier normal")
 def methods(groups: dict) -> list[dict]:
-    """By pruning method, half of the weights per round: mean test accuracy over log density from 50 to 0.21%
+    """By pruning method, at densities of 50, 25, ... %: mean test accuracy over log density from 50 to 0.21%
     (filters 0.6%), of the four schemes; paired differences with 95% t intervals. The best standard scheme is
     the screen's. Rows without "test" are exploratory. The two with it are on seeds that these methods had not
     been run on; their first difference is Xavier uniform − Xavier normal, and the four tests are one Holm
