@@ -59,11 +59,12 @@ def settings(groups: dict) -> list[dict]:
     records = []
     for name, study, schemes in studies(groups):
         runs = max(schemes.values(), key=len)
-        config, levels = runs[0]["config"], runs[0]["levels"]
+        longest = max(runs, key=lambda run: len(run["levels"]))
+        config, levels = longest["config"], longest["levels"]
         kinds = dict.fromkeys(layer.rstrip("123456") for layer in levels[0]["size"])
         removed = ", ".join(f"{KINDS[kind]} {100 * config[f'rate_{kind}']:g}%" for kind in kinds)
         records.append({"study": name, "weights": f"{sum(levels[0]['size'].values()):,}",
                         "rate": f"{config['lr']:g}", "batch": config["batch"], "epochs": config["epochs"],
                         "pruned": removed, "rounds": len(levels) - 1,
-                        "last": f"{100 * density(levels[-1]):.2g}", "n": len(study.seeds)})
+                        "last": f"{100 * density(levels[-1]):.2g}", "n": len(runs)})
     return records

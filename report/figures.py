@@ -26,8 +26,8 @@ from mechanism import active_images, influence_of, many_schemes, share_on  # noq
 from plot import keyed_above, panels, scheme_styles  # noqa: E402
 from stats import STANDARD, early_test_acc, matrix, scheme_name  # noqa: E402
 from study import (AT_INITIALIZATION, BY_KURTOSIS, CONTRASTS, CONTROL_GROUPS, FULL,  # noqa: E402
-                   METHODS, SPARSE, STUDIES, Study, by_scheme, candidates, confirming, exploring,
-                   minus, seed_counts, studies, under)
+                   METHODS, SPARSE, STUDIES, Study, before_training, by_scheme, candidates, confirming,
+                   exploring, minus, seed_counts, studies, under)
 
 from matplotlib import pyplot as plt  # noqa: E402  after plot, which sees to it that this import succeeds
 from matplotlib.figure import Figure  # noqa: E402
@@ -39,7 +39,7 @@ ENDS = (0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 15, 20, 30, 50)  
 KURTOSIS = {"shape_sign": 1, "shape_arcsine": 1.5, "shape_uniform": 1.8, "xavier_uniform": 1.8,
             "shape_trunc2": 2.37, "truncated_glorot": 2.37, "shape_normal": 3, "xavier_normal": 3,
             "shape_laplace": 6, "shape_t4": math.inf}
-TESTED = ("xavier_uniform", "shape_t4")     # under pruning at initialization, on the confirming seeds
+TESTED = ("xavier_uniform", "shape_t4")     # under pruning at initialization
 COLORS = {"magnitude, layer by layer": "#0072B2", "movement": "#CC79A7", "SNIP, global": "#D55E00",
           "SynFlow, global": "#009E73"}
 FLOOR = -4.5                      # points: what is lower is drawn at the edge
@@ -299,7 +299,7 @@ def draw_shapes(axis, groups: dict, found: dict) -> None:
         x, style = np.arange(len(inits)) + 0.12 * place - 0.1, {"color": COLORS[name], "capsize": 3, "ms": 6}
         n = min(map(len, gaps.values()))
         bars(axis, x, padded(gaps.values()), fmt="o-", label=f"{name}, n = {n}", **style)
-        tested = minus_normal(under(groups, name, choose=confirming), TESTED)
+        tested = minus_normal(under(groups, name, choose=before_training), TESTED)
         if name in AT_INITIALIZATION and tested:
             n = min(map(len, tested.values()))
             bars(axis, x[list(map(inits.index, tested))] + 0.24, padded(tested.values()), fmt="D",

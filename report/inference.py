@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from stats import NAN, density, early_test_acc  # noqa: E402
 
 Values = dict[str, dict[int, float]]    # {scheme: {seed: value}}
+FEWEST = 6                              # pairs that can give p below 5%: 2 / 64
 
 
 class Spread(NamedTuple):
@@ -111,21 +112,23 @@ def mean_between(densities, values, bounds: tuple[float, float]) -> float:
     return mean_through(densities, values, [bounds[0], *inner, bounds[1]])
 
 
+def curve(run: dict, quantity: Callable[[dict], float] = early_test_acc) -> tuple[list[float], list[float]]:
+    """A run's densities, and 100 times a quantity of its levels."""
+    return list(map(density, run["levels"])), [100 * quantity(level) for level in run["levels"]]
+
+
 def range_means(runs: list[dict], bounds: tuple[float, ...],
                 quantity: Callable[[dict], float] = early_test_acc,
                 mean: Callable = mean_over_range) -> dict[int, float]:
     """{seed: 100 times the `mean` of a level's quantity over a range of densities}, of the runs that have it:
     points of an accuracy, hundredths of a nat of a loss."""
-    found = {}
-    for run in runs:
-        values = [100 * quantity(level) for level in run["levels"]]
-        found[run["config"]["seed"]] = mean(list(map(density, run["levels"])), values, bounds)
+    found = {run["config"]["seed"]: mean(*curve(run, quantity), bounds) for run in runs}
     return {seed: value for seed, value in found.items() if np.isfinite(value)}
 
 
 def within_a_point(densities, values, dense: float) -> float:
     """The smallest density down to which no level is more than 1 point below `dense`, between two levels by
-    interpolation over log density. NaN where the first level is."""
+    interpolation over log density; the last density where none is. NaN where the first level is."""
     x, y = np.log(densities), np.asarray(values) - (dense - 1)
     below = np.flatnonzero(~(y >= 0))
     if not len(below):
@@ -146,7 +149,7 @@ def paired(values: dict, weights: dict) -> np.ndarray:
 
 def rank_correlations(measured: Values, outcomes: Values) -> np.ndarray:
     """Spearman's rank correlation over schemes, within each seed that all of them have. A scheme without any
-    value takes no part (eps is not defined for random signs), nor a seed in which all values are one."""
+    value takes no part (eps is not defined for random signs), nor a seed in which all values are equal."""
     inits = [init for init in outcomes if outcomes[init] and measured[init]]
     if len(inits) < 3:
         return np.array([])
@@ -207,11 +210,13 @@ def equivalence(differences: np.ndarray, margin: float) -> float:
 
 def family(cases: list[tuple[dict, np.ndarray]], margin: float | None = None) -> list[dict]:
     """Records of (names, differences) that are tested together: estimate, p, Holm's and, of a margin,
-    equivalence."""
-    raw = [sign_flip(d) for _, d in cases]
+    equivalence; no p of fewer than FEWEST pairs."""
+    tested = all(len(d) >= FEWEST for _, d in cases)
+    raw = [sign_flip(d) if tested else None for _, d in cases]
     return [{**names, "differences": d, "n": len(d), "difference": estimate(d), "p": p, "holm": adjusted,
-             **({"margin": margin, "equivalence": equivalence(d, margin)} if margin else {})}
-            for (names, d), p, adjusted in zip(cases, raw, holm(raw))]
+             **({"margin": margin, "equivalence": equivalence(d, margin) if tested else None}
+                if margin else {})}
+            for (names, d), p, adjusted in zip(cases, raw, holm(raw) if tested else raw)]
 
 
 def calibration(values: list[float], repeats: int = 2000) -> float:

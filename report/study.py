@@ -47,17 +47,16 @@ STUDIES = {
                          range(10, 13), (1, 0.03), 0.5, 25),
     "conv6": Study("Conv-6, CIFAR-10",
                    "cifar10-conv6-magnitude-epochs2-bf16-rateconv0.2775-ratefc0.36-rateout0.19",
-                   range(31, 34), (1, 0.052), 0.5, 25),
+                   range(31, 34), (1, 0.052), 0.5, 25, STANDARD),
     "conv2-gpu": Study("Conv-2, CIFAR-10, 20 rounds", "cifar10-conv2-magnitude-bf16", range(10, 18),
                        (1, 0.03, 0.0126), 0.5, 25),
     "conv6-gpu": Study("Conv-6, CIFAR-10, 20 rounds", "cifar10-conv6-magnitude-bf16", range(10, 18),
                        (1, 0.036, 0.0254), 0.5, 25)}
-ESTIMATES = ("conv2", "conv6")         # studies whose secondary endpoints the protocol does not test
+UNTESTED = ("conv2",)          # studies whose secondary endpoints the protocol does not test
 UPPER, SPARSE = (1, 0.016), (0.016, 0.0021)                     # ranges of a halved run
 PARTS = ((0.5, 0.016), SPARSE)                                  # of those of the other methods
 WHOLE = (0.5, 0.0021)                                           # both of them
 SCREEN = 5                                                      # seeds that a scheme is chosen by
-FEWEST = 6                                                      # pairs that can give p below 5%: 2 / 64
 TWINS = ("shape_normal", "shape_uniform")                       # the distributions of two standard schemes
 HEAVY = ("shape_laplace", "shape_t4")
 BY_KURTOSIS = ("shape_sign", "xavier_uniform", "truncated_glorot", "xavier_normal", *HEAVY)
@@ -78,7 +77,8 @@ VARIANTS = {"as it is": HALVED, "signs of w0 alone": f"{FULL}-rewindsigns{HALF}"
             "12 epochs a level": f"{FULL}-epochs12{HALF}",
             "a third of the learning rate": f"{FULL}-lr0.0004{HALF}",
             "three times the learning rate": f"{FULL}-lr0.0036{HALF}"}
-RATES = {"a third": f"{FULL}-lr0.0004{HALF}", "the paper's": HALVED, "three times": f"{FULL}-lr0.0036{HALF}"}
+RATES = {"a third": VARIANTS["a third of the learning rate"], "the paper's": HALVED,
+         "three times": VARIANTS["three times the learning rate"]}
 CONTROL_GROUPS = {"ticket": FULL, "reinit": f"{FULL}-reinit", "shuffle": f"{FULL}-shuffle",
                   "random_mask": f"{FULL}-random_mask", "oneshot": f"{FULL}-oneshot"}
 ROUNDS = {"20% a round": FULL, "50% a round": HALVED, "50% a round, global": METHODS["magnitude, global"]}
@@ -98,8 +98,10 @@ def with_seeds(groups: dict, group: str, seeds: range) -> dict[str, list[dict]]:
     return {init: runs for init, runs in kept.items() if runs}
 
 
-exploring = partial(with_seeds, seeds=EXPLORE)      # {scheme: runs} of a group, of the seeds that choose,
+exploring = partial(with_seeds, seeds=EXPLORE)      # {scheme: runs} of a group, of the seeds that explore,
+choosing = partial(with_seeds, seeds=range(SCREEN))     # of those of them that choose,
 confirming = partial(with_seeds, seeds=CONFIRM)     # of those that confirm,
+before_training = partial(with_seeds, seeds=range(10, 20))  # of those that are tested under SNIP and SynFlow,
 later = partial(with_seeds, seeds=LATER)            # and of those that rarely active pixels are tested on
 
 
@@ -181,7 +183,7 @@ def mean_of_four(values: Values) -> float | None:
 
 def screen_scores(groups: dict, group: str = HALVED) -> Values:
     """{scheme: {seed: score}} of the screen: the mean of validation accuracy over 100 to 0.2%."""
-    return by_scheme(exploring(groups, group), (1, SPARSE[1]), early_val_acc)
+    return by_scheme(choosing(groups, group), (1, SPARSE[1]), early_val_acc)
 
 
 def eligible(init: str) -> bool:

@@ -13,15 +13,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import formatting  # noqa: E402
 import mechanism  # noqa: E402
 from formatting import FOUR, NAMED, Table, Tested, span  # noqa: E402
-from inference import (Values, calibration, equivalence, estimate, family, level_near, max_t,  # noqa: E402
-                       paired, range_means, ratio, sign_flip, spread, within_a_point)
+from inference import (FEWEST, Values, calibration, curve, equivalence, estimate, family,  # noqa: E402
+                       level_near, max_t, paired, range_means, ratio, sign_flip, spread, within_a_point)
 from stats import (STANDARD, at_early_stop, density, early_step, early_test_acc, early_val_acc,  # noqa: E402
                    final_test_acc, matrix, scheme_name)
-from study import (AT_INITIALIZATION, CONTRASTS, ESTIMATES, FACTORS, FEWEST, HALVED, HEAVY,  # noqa: E402
-                   METHODS, PAIRS, PARTS, RATES, SCREEN, SPARSE, STUDIES, UPPER, VARIANTS, WHOLE, Study,
-                   accuracies, at_ends, by_scheme, candidates, confirming, density_near, eligible, exploring,
-                   factors, four_spreads, mean_of_four, minus, screen_scores, seed_counts, studies, under,
-                   with_seeds)
+from study import (AT_INITIALIZATION, CONTRASTS, FACTORS, HALVED, HEAVY, METHODS, PAIRS, PARTS,  # noqa: E402
+                   RATES, SCREEN, SPARSE, STUDIES, UNTESTED, UPPER, VARIANTS, WHOLE, Study, accuracies,
+                   at_ends, before_training, by_scheme, candidates, choosing, density_near, eligible,
+                   exploring, factors, four_spreads, mean_of_four, minus, screen_scores, seed_counts,
+                   studies, under, with_seeds)
 
 TABLES: dict[str, Table] = {}
 table = partial(formatting.table, TABLES)
@@ -32,7 +32,7 @@ PLANNED = f"{NAMED} n difference p holm equivalence verdict"
        accuracy_at="accuracy at")
 def endpoints(groups: dict) -> list[dict]:
     """Mean test accuracy over log density, in points: mean (sd over seeds), and the contrasts with 95%
-    intervals, without correction."""
+    intervals, without correction. Fashion-MNIST has no level near 7%."""
     records = []
     for name, study, schemes in studies(groups):
         for bounds, (label, quantity) in itertools.product([*study.ranges, (1, 0.07)], (
@@ -55,7 +55,7 @@ def study_tests(name: str, study: Study, schemes: dict, ranges: list, weights: d
 
 def verdict(record: dict) -> str:
     """In a word: different, equivalent, both (a difference within the margin), or neither shown."""
-    if record["n"] < FEWEST:
+    if record["p"] is None:
         return "estimate"
     return {(True, True): "different, within the margin", (True, False): "different",
             (False, True): "equivalent", (False, False): "not shown"}[
@@ -74,34 +74,28 @@ def contrasts(groups: dict) -> list[dict]:
 @table(PLANNED, NAMED)
 def pairs(groups: dict) -> list[dict]:
     """All pairs of the four schemes, on the same mean accuracies; one Holm family for each network and range.
-    Rows without p are those that the protocol does not test."""
-    return [record for name, study, schemes in studies(groups) for bounds in study.ranges
-            for record in secondary(name, study_tests(name, study, schemes, [bounds], PAIRS))]
-
-
-def secondary(name: str, records: list[dict]) -> list[dict]:
-    """Records of a study's tests, without the tests where the protocol has none."""
+    Rows without p have too few seeds, or the protocol does not test them."""
     none = {"p": None, "holm": None, "equivalence": None, "verdict": "estimate"}
-    return [record | none for record in records] if name in ESTIMATES else records
+    return [record | (none if name in UNTESTED else {}) for name, study, schemes in studies(groups)
+            for bounds in study.ranges for record in study_tests(name, study, schemes, [bounds], PAIRS)]
 
 
-@table(f"{NAMED} unpruned last change difference p holm n", NAMED, unpruned="unpruned",
+@table(f"{NAMED} unpruned last change difference n", NAMED, unpruned="unpruned",
        last="at the least density", change="minus unpruned", difference="mean accuracy minus unpruned")
 def retained(groups: dict) -> list[dict]:
     """For each contrast: in the unpruned networks; at the least density of the range; the second of these
-    minus the first; and in mean accuracy minus each network's own unpruned accuracy, with its sign-flip p and
-    Holm's over the rows of a network, where these are not planned as estimates. Exploratory."""
+    minus the first; and in mean accuracy minus each network's own unpruned accuracy. Exploratory; the
+    protocol plans no test."""
     records = []
     for name, study, schemes in studies(groups):
-        cases = []
         for bounds, (contrast, weights) in itertools.product(study.ranges, FACTORS.items()):
             ends = at_ends(schemes, bounds)
-            d = {what: paired(values, weights) for what, values in ends.items()}
-            tested = paired(minus(by_scheme(schemes, bounds), ends["unpruned"]), weights)
-            if min(map(len, (*d.values(), tested))) > 1:
-                cases.append(({"study": name, "contrast": contrast, "range": bounds,
-                               **{what: estimate(own) for what, own in d.items()}}, tested))
-        records += secondary(name, family(cases))
+            quantities = ends | {"difference": minus(by_scheme(schemes, bounds), ends["unpruned"])}
+            d = {what: paired(values, weights) for what, values in quantities.items()}
+            if min(map(len, d.values())) > 1:
+                n = len(d["difference"])
+                records.append({"study": name, "contrast": contrast, "range": bounds, "n": n,
+                                **{what: estimate(own) for what, own in d.items()}})
     return records
 
 
@@ -126,8 +120,8 @@ def best(groups: dict) -> list[dict]:
     """Test accuracy (%) by scheme at single levels: mean (sd over seeds), the scheme with the highest
     mean, and how many points it is above the lowest. In the last row of a network: the smallest % of weights
     down to which every level is within 1 point of the same network unpruned, interpolated between levels, a
-    median over seeds; there "highest" is the scheme that needs the fewest weights. Single levels are not
-    tested."""
+    median over seeds (at most this much where it is the last level); there "highest" is the scheme that needs
+    the fewest weights. Single levels are not tested."""
     records = []
     for name, study, schemes in studies(groups):
         for wanted in (1, 0.21, 0.07, 0.03, 0.012, 0.005, 0.0021):
@@ -151,11 +145,8 @@ def least_densities(schemes: dict, study: Study) -> dict[str, Values]:
     finished = {init: [run for run in schemes[init]
                        if level_near(list(map(density, run["levels"])), study.bounds[-1]) is not None]
                 for init in STANDARD if init in schemes}
-    curves = {init: {run["config"]["seed"]: (list(map(density, run["levels"])),
-                                             [100 * early_test_acc(level) for level in run["levels"]])
-                     for run in runs} for init, runs in finished.items()}
-    common = np.mean([np.nanmean([100 * early_test_acc(run["levels"][0]) for run in schemes[init]])
-                      for init in finished])
+    curves = {init: {run["config"]["seed"]: curve(run) for run in runs} for init, runs in finished.items()}
+    common = np.mean([np.nanmean([y[0] for _, y in its.values()]) for its in curves.values()])
     return {what: {init: {seed: within_a_point(x, y, y[0] if what == "own" else common)
                           for seed, (x, y) in its.items()} for init, its in curves.items()}
             for what in ("own", "common")}
@@ -170,8 +161,8 @@ def median_percent(least: dict[int, float]) -> float:
        last="at the last level")
 def limits(groups: dict) -> list[dict]:
     """Smallest % of weights down to which every level is within 1 point of the unpruned network, its own or
-    the schemes' common one (medians); runs that collapse, with an accuracy below the number in brackets at
-    any level; median accuracy at the last level (%)."""
+    the schemes' common one (medians, at most this much where it is the last level's); runs that collapse,
+    with an accuracy below the number in brackets at any level; median accuracy at the last level (%)."""
     records = []
     for name, study, schemes in studies(groups):
         least = least_densities(schemes, study)
@@ -192,7 +183,8 @@ def needs(groups: dict) -> list[dict]:
     common one: the ratio of the smallest such densities, a geometric mean over seeds, paired, with its
     95% interval, for networks with at least 6 seeds. Below 1 the first named needs fewer. Runs whose
     unpruned network is itself more than 1 point below the common one count with 100% of the weights, and
-    are counted. A secondary endpoint of the protocol, without correction."""
+    are counted. A secondary endpoint of the protocol; p's are not corrected, and there is none where the
+    protocol has no test."""
     records = []
     for name, study, schemes in studies(groups):
         for what, least in least_densities(schemes, study).items():
@@ -203,7 +195,8 @@ def needs(groups: dict) -> list[dict]:
                 d = paired(logs, weights)
                 if len(d) >= FEWEST:
                     records.append({"study": name, "quotient": contrast, "unpruned": what, "n": len(d),
-                                    "difference": ratio(d), "p": sign_flip(d), "at_full": at_full})
+                                    "difference": ratio(d), "at_full": at_full,
+                                    "p": None if name in UNTESTED else sign_flip(d)})
     return records
 
 
@@ -216,16 +209,19 @@ def stops(groups: dict) -> list[dict]:
         for init in filter(schemes.get, STANDARD):
             densities, steps = matrix(schemes[init], early_step)
             last = matrix(schemes[init], lambda level: level["step"][-1])[1]
-            places = {f"{100 * wanted:g}": level_near(densities, wanted)
+            at_last = np.where(np.isfinite(last), 100 * (steps == last), np.nan)
+            means = {f"{100 * wanted:g}": mean_at(densities, steps, wanted)
                      for wanted in (1, 0.21, 0.07, 0.03, 0.012, 0.0021)}
-            there = np.isfinite(last)
-            records.append({"study": name, "scheme": init} | {
-                percent: None if level is None else float(np.nanmean(steps[:, level]))
-                for percent, level in places.items()} | {
-                f"last at {percent}": None if places[percent] is None else float(
-                    100 * (steps == last)[there[:, places[percent]], places[percent]].mean())
-                for percent in ("1.2", "0.21")})
+            shares = {f"last at {100 * wanted:g}": mean_at(densities, at_last, wanted)
+                      for wanted in (0.012, 0.0021)}
+            records.append({"study": name, "scheme": init} | means | shares)
     return records
+
+
+def mean_at(densities: np.ndarray, values: np.ndarray, wanted: float) -> float | None:
+    """The mean of values (seeds, L) over seeds at the level nearest to a density, None where none is near."""
+    level = level_near(densities, wanted)
+    return None if level is None else float(np.nanmean(values[:, level]))
 
 
 @table(f"{NAMED} training validation n", training="training loss", validation="validation loss")
@@ -305,10 +301,12 @@ def max_t_records(name: str, study: Study, schemes: dict, cases: list[tuple]) ->
             for one, other, bounds in cases]
     if min(map(len, rows)) < 2:
         return []
+    tested = min(map(len, rows)) >= FEWEST
+    p_values = max_t(np.array(rows)) if tested else [None] * len(rows)
     return [{"study": name, "scheme": one, "against": other, "range": bounds, "n": len(d),
              "difference": estimate(d), "p": p, "margin": study.margin,
-             "equivalence": equivalence(d, study.margin)}
-            for (one, other, bounds), d, p in zip(cases, rows, max_t(np.array(rows)))]
+             "equivalence": equivalence(d, study.margin) if tested else None}
+            for (one, other, bounds), d, p in zip(cases, rows, p_values)]
 
 
 @table("method mean variance_scaling distribution signs heavy n", "method", mean="mean of the four",
@@ -358,7 +356,7 @@ def parts(groups: dict) -> list[dict]:
 
 def heavy_tailed(groups: dict) -> str | None:
     """The heavy-tailed scheme for pruning at initialization, by the protocol's rule; None as yet."""
-    found = [under(groups, name, quantity=early_val_acc) for name in AT_INITIALIZATION]
+    found = [under(groups, name, choose=choosing, quantity=early_val_acc) for name in AT_INITIALIZATION]
     scores = {init: np.mean([np.mean(list(values[init].values())) for values in found]) for init in HEAVY
               if all(len(values.get(init, {})) >= SCREEN for values in found)}
     return max(scores, key=scores.get) if len(scores) == len(HEAVY) else None
@@ -373,7 +371,7 @@ def before(groups: dict) -> list[dict]:
     last two columns have the difference in two parts; they are not in the protocol."""
     chosen, cases = heavy_tailed(groups), []
     for name in AT_INITIALIZATION:
-        whole, upper, sparse = (under(groups, name, bounds, confirming) for bounds in (WHOLE, *PARTS))
+        whole, upper, sparse = (under(groups, name, bounds, before_training) for bounds in (WHOLE, *PARTS))
         for init in filter(None, ("xavier_uniform", chosen)):
             weights = {init: 1, "xavier_normal": -1}
             d = paired(whole, weights)
@@ -390,13 +388,14 @@ def on_conv2(groups: dict, one: str, other: str, asked: dict) -> list[dict]:
     """Records of one scheme minus another on Conv-2, of {what: (study, seeds)} that have all been run."""
     shown, records, weights = {name: its for name, _, its in studies(groups)}, [], {one: 1, other: -1}
     bounds = STUDIES["conv2"].ranges[0]
-    for what, (name, numbers) in asked.items():
+    for label, (name, numbers) in asked.items():
         schemes = with_seeds(shown, name, numbers)
         ends, means = at_ends(schemes, bounds), by_scheme(schemes, bounds)
         quantities = {"difference": means, "retained": minus(means, ends["unpruned"]), **ends}
         d = {what: paired(values, weights) for what, values in quantities.items()}
         if len(d["difference"]) == len(numbers):
-            records.append({"seeds": what, "p": sign_flip(d["difference"]), "n": len(numbers),
+            p = sign_flip(d["difference"]) if len(numbers) >= FEWEST else None
+            records.append({"seeds": label, "p": p, "n": len(numbers),
                             **{what: estimate(own) for what, own in d.items()}})
     return records
 
@@ -462,8 +461,7 @@ def gaps(groups: dict) -> list[dict]:
         values = by_scheme(exploring(groups, group), bounds)
         for init in values.keys() - {"xavier_normal"}:
             d = paired(values, {init: 1, "xavier_normal": -1})
-            records.append({"way": way, "scheme": init, "range": bounds, "difference": estimate(d),
-                            "n": len(d)})
+            records.append({"way": way, "scheme": init, "range": bounds, "difference": estimate(d)})
     return records
 
 

@@ -165,7 +165,7 @@ def test_distributions_have_the_plain_means_of_exploring_and_of_tested_seeds():
         drawn(explored, name, study.BY_KURTOSIS, EXPLORING)
         drawn(tested, name, ("xavier_uniform", "shape_t4"), CONFIRMING)
         assert explored.get_label() == f"{name}, n = 4"     # one seed lacks Xavier uniform
-        assert tested.get_label() == f"{name}: test, n = 6"
+        assert tested.get_label() == f"{name}: test, n = 7"
 
 
 def test_slides_have_the_plain_means_of_one_study():
