@@ -77,8 +77,8 @@ def swapped(masks, method):
 
 @functools.cache
 def random_groups():
-    """Random accuracies and losses; some seeds lack a scheme, and groups have seeds that do not count. Of them
-    the candidates are Student's t and random signs, and the heavy-tailed scheme is Student's t."""
+    """Random accuracies and losses; some seeds lack a scheme, and groups have seeds that do not count. Of
+    them the candidates are Student's t and random signs, and the heavy-tailed scheme is Student's t."""
     noise, found = np.random.default_rng(320), []
     halves = [*METHODS.values(), *VARIANTS.values(), *RATES.values(), STUDIES["fashion"].group, *(
         swapped(masks, method) for method, other in SWAPS for masks in ("xavier_normal", other)), *(
