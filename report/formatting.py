@@ -41,7 +41,7 @@ LABELS = {  # key of a record: {its value: as it is printed}, where it isn't the
                 "shuffle": "the ticket's values, shuffled masks",
                 "random_mask": "the ticket's values, random masks", "oneshot": "one-shot"}}
 PHRASES = {  # what a template says of a record, or of one estimate
-    "short": "{short}", "holm_p": "{holm}",
+    "short": "{short}", "p": "{p}", "holm_p": "{holm}",
     "points": "{difference} points (n = {n})",
     "sign_flip": "{difference} points (n = {n}, sign-flip p {p})",
     "holm": "{difference} points (Holm p {holm})",

@@ -233,8 +233,9 @@ def influence_of(schemes: dict, key: str, wanted: float = INFLUENCE_AT) -> Value
     return {init: at_density(runs, wanted, quantity, 1) for init, runs in schemes.items()}
 
 
-@table("study outcome range density schemes eps auroc rho n", outcome="mean accuracy",
-       density="measured near %", eps="with eps", auroc="with AUROC", rho="with the RMS ratio")
+@table("study outcome range density schemes eps auroc rho n", "study outcome range density",
+       outcome="mean accuracy", density="measured near %", eps="with eps", auroc="with AUROC",
+       rho="with the RMS ratio")
 def influence(groups: dict) -> list[dict]:
     """Is accuracy lower where the initial magnitude has more influence on what survives? Rank correlation
     (Spearman's), over the schemes of a seed, of mean test accuracy with each measure in the first fully

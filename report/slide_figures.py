@@ -25,7 +25,6 @@ from study import (AT_INITIALIZATION, FACTORS, SCREEN, SPARSE, TWINS, Study, acc
 from matplotlib.figure import Figure  # noqa: E402  after plot, which sees to it that this import succeeds
 
 WIDTH = 8                       # inches: on a slide 12.3 wide, text is of 16.9 points
-CONV = "conv2-first"            # the study of a convolutional network that the slides show
 KINDS = {"standard scheme": "#E69F00", "custom scheme, goes to the test": "#009E73",
          "custom scheme": "0.7"}      # colours of bars
 FLOOR = -1.8                    # points: a bar that is longer is cut and has its number
@@ -99,13 +98,13 @@ def customs(groups: dict) -> Figure | None:
     """The candidate schemes minus the best standard one on MNIST, and random signs minus Xavier uniform on
     Conv-2 at every density."""
     found, (chosen, base) = {name: row for name, *row in studies(groups)}, candidates(groups)
-    if not chosen or not {"mnist", CONV} <= found.keys() or "shape_sign" not in found[CONV][1]:
+    if not chosen or not {"mnist", "conv2"} <= found.keys() or "shape_sign" not in found["conv2"][1]:
         return None
     figure, (left, right) = sheet(2, 2, 2.55, WIDTH)
     study, schemes = found["mnist"]
     n = draw_contrasts(left, study, schemes, {scheme_name(init): {init: 1, base: -1} for init in chosen})
     left.set(title=two_lines(study.title, n), xlabel=f"mean accuracy minus\n{scheme_name(base)}'s (points)")
-    study, schemes = found[CONV]
+    study, schemes = found["conv2"]
     figures.draw_differences(right, study, schemes, "xavier_uniform", ["shape_sign"])
     right.set_title(two_lines(f"random signs, {study.title}", len(schemes["shape_sign"])))
     return figure
@@ -158,7 +157,7 @@ FIGURES = {  # of slides; the first are one of the report's at another size, or 
     "mnist": lambda groups: of_study(groups, "mnist", 3.3, figures.draw_tradeoff),
     "forest": lambda groups: of_study(groups, "mnist", 2.55, draw_forest),
     "fashion": lambda groups: of_study(groups, "fashion", 2.55, figures.draw_tradeoff, draw_forest),
-    "conv2": lambda groups: of_study(groups, CONV, 2.8, figures.draw_tradeoff, draw_factors),
+    "conv2": lambda groups: of_study(groups, "conv2", 2.8, figures.draw_tradeoff, draw_factors),
     "screen": screen, "customs": customs, "shapes": shapes, "reasons": reasons}
 
 

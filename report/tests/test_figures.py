@@ -185,10 +185,10 @@ def test_slides_have_the_plain_means_of_one_study():
     assert_lines(left, FASHION, CONFIRMING)
     assert_factors(right, FASHION, CONFIRMING, [HALF_PARTS[part] for part in STUDIES["fashion"].ranges])
     left, right = slide_figures.FIGURES["conv2"](found).axes
-    assert_lines(left, FIRST, range(10, 13))
+    assert_lines(left, CONV2, range(31, 39))
     for container, weights in zip(right.containers, FACTORS.values(), strict=True):
         assert container.lines[0].get_ydata().tolist() == [pytest.approx(statistics.mean(
-            plain(FIRST, weights, range(10, 13), at(number)))) for number in range(9)]
+            plain(CONV2, weights, range(31, 39), at(number)))) for number in range(11)]
 
 
 def test_the_slide_of_the_screen_has_the_plain_means_of_validation_from_the_highest_down():
@@ -214,7 +214,7 @@ def test_the_slide_of_custom_schemes_has_the_plain_differences():
     left, right = slide_figures.customs(found).axes
     assert_intervals(left, [plain(FULL, {init: 1, base: -1}, CONFIRMING, over(*part))
                             for part in FULL_PARTS.values() for init in chosen])
-    assert_differences(right, FIRST, ["shape_sign"], "xavier_uniform", range(10, 13))
+    assert_differences(right, CONV2, ["shape_sign"], "xavier_uniform", range(31, 39))
 
 
 def test_the_slide_of_shapes_is_the_reports_panel_without_random_signs():
