@@ -43,7 +43,7 @@ STUDIES = {
                      (1, 0.016, 0.0021), 0.1, 70),
     "conv2": Study("Conv-2, CIFAR-10", "cifar10-conv2-magnitude-epochs2-bf16" + DOUBLE, range(31, 39),
                    (1, 0.03, 0.0126), 0.5, 25, (*STANDARD, "shape_sign")),
-    "conv2-first": Study("Conv-2, CIFAR-10 (first seeds)", "cifar10-conv2-magnitude-epochs2" + DOUBLE,
+    "conv2-first": Study("Conv-2, CIFAR-10 (earlier seeds)", "cifar10-conv2-magnitude-epochs2" + DOUBLE,
                          range(10, 13), (1, 0.03), 0.5, 25),
     "conv6": Study("Conv-6, CIFAR-10",
                    "cifar10-conv6-magnitude-epochs2-bf16-rateconv0.2775-ratefc0.36-rateout0.19",

@@ -115,7 +115,20 @@ def change(groups: dict) -> list[dict]:
     return records
 
 
-@table(f"study density {FOUR} highest apart", apart="highest − lowest")
+@table("study density variance_scaling distribution n")
+def by_density(groups: dict) -> list[dict]:
+    """Conv nets: the contrasts of test accuracy at single densities, with 95% intervals; not tested."""
+    records = []
+    for name, study, schemes in studies(groups):
+        if "conv" in name:
+            for wanted in matrix(schemes[STANDARD[0]], early_test_acc)[0]:
+                found = accuracies(schemes, wanted)
+                records.append({"study": name, "density": density_near(schemes, wanted), **factors(found),
+                                "n": seed_counts(found)})
+    return records
+
+
+@table(f"study density {FOUR} highest apart", "study density", apart="highest − lowest")
 def best(groups: dict) -> list[dict]:
     """Test accuracy (%) by scheme at single levels: mean (sd over seeds), the scheme with the highest
     mean, and how many points it is above the lowest. In the last row of a network: the smallest % of weights
@@ -281,7 +294,7 @@ def customs(groups: dict) -> list[dict]:
     """Custom schemes minus standard ones on seeds not used to choose the candidates: mean test accuracy
     over log density. The candidate schemes against the best standard scheme of the screen: max-T
     sign-flip test, one family per network. Random signs against Xavier uniform on Conv-2: a family of one,
-    which two of the first three seeds suggested."""
+    which two of the three earlier seeds suggested."""
     chosen, standard = candidates(groups)
     records = []
     for name, study, schemes in studies(groups):
@@ -387,11 +400,12 @@ def before(groups: dict) -> list[dict]:
 def on_conv2(groups: dict, one: str, other: str, asked: dict) -> list[dict]:
     """Records of one scheme minus another on Conv-2, of {what: (study, seeds)} that have all been run."""
     shown, records, weights = {name: its for name, _, its in studies(groups)}, [], {one: 1, other: -1}
-    bounds = STUDIES["conv2"].ranges[0]
+    bounds, sparse = STUDIES["conv2"].ranges
     for label, (name, numbers) in asked.items():
         schemes = with_seeds(shown, name, numbers)
         ends, means = at_ends(schemes, bounds), by_scheme(schemes, bounds)
-        quantities = {"difference": means, "retained": minus(means, ends["unpruned"]), **ends}
+        quantities = {"difference": means, "sparse": by_scheme(schemes, sparse),
+                      "retained": minus(means, ends["unpruned"]), **ends}
         d = {what: paired(values, weights) for what, values in quantities.items()}
         if len(d["difference"]) == len(numbers):
             p = sign_flip(d["difference"]) if len(numbers) >= FEWEST else None
@@ -401,13 +415,13 @@ def on_conv2(groups: dict, one: str, other: str, asked: dict) -> list[dict]:
 
 
 on_conv2_table = partial(
-    table, "seeds difference unpruned retained last p n", "seeds", unpruned="unpruned",
-    retained="mean accuracy minus unpruned",
+    table, names="seeds", unpruned="unpruned", retained="mean accuracy minus unpruned",
     difference=f"mean accuracy from {span(STUDIES['conv2'].ranges[0])}, points [95%]",
+    sparse=f"from {span(STUDIES['conv2'].ranges[1])}",
     last=f"at {100 * STUDIES['conv2'].bounds[1]:g}%", p="sign-flip p of the mean accuracy")
 
 
-@on_conv2_table()
+@on_conv2_table("seeds difference sparse unpruned retained last p n")
 def signs_on_conv2(groups: dict) -> list[dict]:
     """Conv-2: random signs minus Xavier uniform, paired by seed. Two seeds suggested the comparison; only
     seeds 31 to 38 test it."""
@@ -416,7 +430,7 @@ def signs_on_conv2(groups: dict) -> list[dict]:
         "10 to 12, as planned": ("conv2-first", range(10, 13)), "31 to 38": ("conv2", range(31, 39))})
 
 
-@on_conv2_table()
+@on_conv2_table("seeds difference unpruned retained last p n")
 def half_as_wide(groups: dict) -> list[dict]:
     """Conv-2: Xavier normal at half its width minus Xavier normal, paired by seed; no test."""
     return on_conv2(groups, "xavier_normal@0.5", "xavier_normal", {

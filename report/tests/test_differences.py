@@ -15,8 +15,8 @@ import tables
 from stats import STANDARD, scheme_name
 from study import FULL, HALF, HALVED, METHODS, PARTS, SPARSE, STUDIES, UPPER, VARIANTS, WHOLE
 
-from .made import (CONFIRMING, CUSTOM, EXPLORING, FACTORS, FULL_PARTS, HALF_PARTS, INITS, SIZES, accuracy,
-                   across, at, densities, over, plain, random_groups, record, swapped)
+from .made import (CONFIRMING, CUSTOM, DOUBLES, EXPLORING, FACTORS, FULL_PARTS, HALF_PARTS, INITS, SIZES,
+                   accuracy, across, at, densities, over, plain, random_groups, record, swapped)
 from .test_inference import plain_holm, plain_max_t, plain_sign_flip
 
 
@@ -44,6 +44,10 @@ def of_the_studies():
         yield "fits", {**names, "contrast": contrast}, {
             what: d(over(*part, lambda level: 100 * level[key][1]))
             for what, key in (("training", "train_loss"), ("validation", "val_loss"))}
+    for number, level in enumerate(densities(11, DOUBLES)):
+        yield "by_density", {"study": "conv2", "density": pytest.approx(level)}, {
+            contrast: plain(STUDIES["conv2"].group, weights, range(31, 39), at(number))
+            for contrast, weights in FACTORS.items()}
     for (one, other), (bounds, part) in itertools.product(itertools.combinations(STANDARD, 2),
                                                           FULL_PARTS.items()):
         yield "pairs", {"study": "mnist", "range": bounds, "contrast": f"{other} - {one}"}, {
@@ -126,6 +130,8 @@ def of_the_exploration():
         plans = [("conv2-first", (10, 11)), ("conv2-first", (10, 11, 12)), ("conv2", range(31, 39))]
         for row, (name, seeds) in zip(records_of(table), plans[:3 if table == "signs_on_conv2" else 2],
                                       strict=True):
+            if table == "signs_on_conv2" and name == "conv2":
+                values["sparse"] = over(8, 10)
             yield table, {"seeds": row["seeds"]}, {key: plain(
                 STUDIES[name].group, {one: 1, other: -1}, seeds, value) for key, value in values.items()}
     for name, seeds in plans[1:]:
