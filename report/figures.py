@@ -20,7 +20,7 @@ sys.path.insert(0, str(HERE.parent))
 import plot  # noqa: E402
 import stats  # noqa: E402
 from formatting import CONTRAST_LABELS, LABELS, seed_counts_text, span  # noqa: E402
-from inference import estimate, half_width, paired  # noqa: E402
+from inference import FEWEST, estimate, half_width, paired  # noqa: E402
 from inits import RARE  # noqa: E402
 from mechanism import active_images, influence_of, many_schemes, share_on  # noqa: E402
 from plot import keyed_above, panels, scheme_styles  # noqa: E402
@@ -128,14 +128,15 @@ def shown_studies(groups: dict) -> list[tuple]:
     return [row for name, row in found.items() if name != "conv2-first" or "conv2" not in found]
 
 
-def studies_with(groups: dict, inits: list[str]) -> list[tuple]:
-    """The rows of `shown_studies` that have two seeds or more of all these schemes."""
-    return [row for row in shown_studies(groups) if min(len(row[2].get(init, [])) for init in inits) > 1]
+def studies_with(groups: dict, inits: list[str], seeds: int = 2) -> list[tuple]:
+    """The rows of `shown_studies` that have so many seeds or more of all these schemes."""
+    return [row for row in shown_studies(groups) if min(len(row[2].get(init, [])) for init in inits) >= seeds]
 
 
 def differences(groups: dict) -> Figure | None:
-    """Each scheme minus Xavier normal at every density and, below, the planned contrasts."""
-    found = studies_with(groups, STANDARD)
+    """Each scheme minus Xavier normal at every density and, below, the planned contrasts, of studies with
+    seeds enough for a test."""
+    found = studies_with(groups, STANDARD, FEWEST)
     if not found:
         return None
     blocks, columns = rows_of(len(found))
