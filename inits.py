@@ -57,7 +57,7 @@ SHAPES = {
     "normal": (lambda c: 2 ** 0.5 * torch.erfinv(2 * c), "normal, kurtosis 3", "Glorot 2010"),
     "laplace": (lambda c: -c.sign() * torch.log1p(-2 * c.abs()) / 2 ** 0.5, "Laplace, kurtosis 6",
                 "this study"),
-    "t4": (t4_quantile, "Student's t with 4 degrees, infinite kurtosis", "Shaw 2006"),
+    "t4": (t4_quantile, "Student's t, 4 degrees of freedom, infinite kurtosis", "Shaw 2006"),
 }
 
 
@@ -224,14 +224,14 @@ INITS = {
                                   "Glorot 2010", xavier_std),
     "torch_default": per_layer(partial(nn.init.kaiming_uniform_, a=5 ** 0.5), "uniform, std 1 / sqrt(3 in)",
                                "PyTorch's layers as built", lambda weight: (3 * fans(weight)[0]) ** -0.5),
-    "layer_balanced": Scheme(layer_balanced, "xavier_normal, one std for all layers: the same function",
+    "layer_balanced": Scheme(layer_balanced, "xavier_normal at one std in all layers, the function unchanged",
                              "Neyshabur 2015", balanced_stds),
     "input_aware": Scheme(input_aware, "xavier_normal, the first layer's inputs weighted by their std",
                           "this study", partial(map, xavier_std), data=True),
     "input_aware_all": Scheme(partial(input_aware, every=True), "the same in every layer, on a batch",
                               "this study", partial(map, xavier_std), data=True),
     **{f"asymmetric_{100 * beta:.0f}": Scheme(
-        partial(asymmetric, beta=beta), f"xavier_normal, a layer's units scaled as k ** -{beta}",
+        partial(asymmetric, beta=beta), f"xavier_normal, units scaled by k ** -{beta}, k = 1, 2, ...",
         "Caron 2023", partial(asymmetric_stds, beta=beta)) for beta in (0.25, 0.5)},
 }
 INITS |= {f"{base}_lit": Scheme(partial(zero_rare_inputs, base=base),
