@@ -20,7 +20,7 @@ KINDS = {"conv": "convolutional", "fc": "hidden", "out": "output"}      # of lay
 
 @table("network layers weights data rate pruned", rate="learning rate", pruned="pruned per round")
 def networks(groups: dict) -> list[dict]:
-    """The networks, their weights by layer, and Frankle & Carbin's settings for each."""
+    """The networks, their weights by layer, and Frankle & Carbin's settings for each; fc is LeNet-300-100."""
     records = []
     for net, paper in models.PAPER.items():
         layers = models.layers(models.build(net, paper["shape"]))

@@ -177,9 +177,9 @@ def controls_at_initialization(groups: dict) -> list[dict]:
 def rounds(groups: dict) -> list[dict]:
     """How much the pruning procedure matters beside the scheme: Xavier normal pruned by 20 or 50% a round,
     layer by layer or globally, and the contrasts of the four schemes at 20% a round, on the same ten seeds.
-    Points of test accuracy on MNIST, paired by seed, with 95% t intervals. For all, mean accuracy is taken
-    through 1.19, 0.82, 0.42 and 0.21%, the levels of rounds of 50% and the upper end, so that the number of
-    levels makes hardly any difference (at 1.19% rounds of 50% are interpolated). Exploratory."""
+    Points of test accuracy on MNIST, paired by seed, with 95% t intervals. All mean
+    accuracies use the same densities, 1.19, 0.82, 0.42 and 0.21%, so that the number of levels hardly
+    matters; at 1.19% rounds of 50% are interpolated. Exploratory."""
     means, last = {}, {}
     for name, group in ROUNDS.items():
         for init, runs in with_seeds(groups, group, range(10, 20)).items():
@@ -203,7 +203,7 @@ SURVIVAL = {"eps": (("layers", "fc1", "eps"), 1), "auroc": (("layers", "fc1", "a
        difference="uniform − normal [95%]")
 def survival(groups: dict) -> list[dict]:
     """What survives in the first fully connected layer, at single densities: mean (sd over seeds), and the
-    contrast uniform − normal, by seed."""
+    contrast uniform − normal, by seed. Constant pixels are black in every training image. Exploratory."""
     records = []
     for name, _, schemes in studies(groups):
         for (quantity, (keys, scale)), wanted in itertools.product(SURVIVAL.items(), (
@@ -240,8 +240,8 @@ def influence(groups: dict) -> list[dict]:
     """Is accuracy lower where the initial magnitude has more influence on what survives? Rank correlation
     (Spearman's), over the schemes of a seed, of mean test accuracy with each measure in the first fully
     connected layer: mean over seeds (least to largest). -1: one order is the reverse of the other. Schemes
-    with a gain are left out. Of random signs eps is not defined, and AUROC is 0.5 by definition.
-    Exploratory."""
+    with a gain are left out. eps is not defined of random signs, which are left out there, and
+    their AUROC is 0.5 by definition. Exploratory."""
     records = []
     for name, schemes, ranges in many_schemes(groups):
         schemes = {init: runs for init, runs in schemes.items() if "@" not in init}
@@ -304,9 +304,9 @@ def pixels(groups: dict) -> list[dict]:
 
 @table(f"{NAMED} inputs n difference p equivalence", inputs="counted")
 def without_rare_inputs(groups: dict) -> list[dict]:
-    """The contrasts from 1.2 to 0.21% (1.6 to 0.21%), by which weights are counted as remaining: accuracies
-    are read at equal numbers of these. Pixels by the share of training images in which they are active. No
-    correction. Exploratory: not planned in the protocol."""
+    """The contrasts at extreme sparsity if only some of the first layer's weights count as remaining: schemes
+    are compared at equal numbers of counted weights, in points [95%]. Pixels by the share of training images
+    in which they are active. No correction. Exploratory: not planned in the protocol."""
     records = []
     for name, study, schemes in studies(groups):
         for bounds in study.ranges[1:] if active_images(study) else ():

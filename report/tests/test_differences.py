@@ -307,4 +307,4 @@ def test_nothing_of_a_study_is_shown_before_all_its_runs_are_whole(levels):
     for key, shown in tables.TABLES.items():
         assert not [row for row in shown.records(some) if row.get("study") == name], key
     assert [row["seeds"] for row in tables.signs_on_conv2(some)] == [
-        "10 and 11, which suggested it", "10 to 12, as planned"]
+        "10 and 11, which suggested it", "10 to 12, all earlier seeds"]

@@ -50,7 +50,7 @@ def test_stops_are_the_steps_of_the_least_validation_loss():
     row, = tables.stops(groups(runs))
     assert row == pytest.approx({
         "study": "mnist", "scheme": "xavier_normal", **dict.fromkeys(("100", "21", "7", "3", "1.2"), 20),
-        "0.21": 70 / 3, "last at 1.2": 0, "last at 0.21": 100 / 3})
+        "0.21": 70 / 3, "last at 3": 0, "last at 1.2": 0, "last at 0.21": 100 / 3})
 
 
 @pytest.mark.parametrize("below", [1, 4])
