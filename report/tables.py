@@ -128,7 +128,7 @@ def by_density(groups: dict) -> list[dict]:
     return records
 
 
-@table(f"study density {FOUR} highest apart", "study density", apart="highest − lowest")
+@table(f"study density {FOUR} highest apart", apart="highest − lowest")
 def best(groups: dict) -> list[dict]:
     """Test accuracy (%) by scheme at single levels: mean (sd over seeds), the scheme with the highest
     mean, and how many points it is above the lowest. In the last row of a network: the smallest % of weights
