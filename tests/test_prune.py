@@ -362,17 +362,22 @@ def test_what_is_recorded_of_a_level_is_what_its_network_does(run, blobs, words)
 @pytest.mark.parametrize("capabilities, for_conv", [
     ({}, "fp32"), ({"avx512_bf16": True}, "bf16"), ({"avx512_bf16": False, "amx_bf16": True}, "bf16"),
     (None, "fp32")])  # None: an older torch, which does not tell
-def test_auto_precision_goes_by_the_convolutions_and_the_cpu(monkeypatch, capabilities, for_conv):
-    """And float32 is never TF32."""
+def test_auto_precision_goes_by_the_convolutions_and_the_cpu(monkeypatch, capsys, capabilities, for_conv):
+    """Who names bf16 is told where it is emulated. And float32 is never TF32."""
     if capabilities is None:
         monkeypatch.delattr(torch.cpu, "get_capabilities")
     else:
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    parser = train.Parser("")
+    train.add_training_flags(parser)
+    flags = ["train.py", "--device", "cpu", "--net"]
     for net, expected in {"fc": "fp32", "conv2": for_conv, "conv": for_conv}.items():
-        parser = train.Parser("")
-        train.add_training_flags(parser)
-        monkeypatch.setattr(sys, "argv", ["train.py", "--net", net, "--device", "cpu"])
+        monkeypatch.setattr(sys, "argv", [*flags, net])
         assert train.parse(parser).precision == expected, net
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys, "argv", [*flags, "conv2", "--precision", "bf16"])
+    assert train.parse(parser).precision == "bf16"
+    assert ("emulates bf16" in capsys.readouterr().err) == (for_conv == "fp32")
     torch.set_float32_matmul_precision("high")
     torch.backends.cudnn.allow_tf32 = True
     train.configure_torch(threads=1)
