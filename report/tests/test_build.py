@@ -65,6 +65,8 @@ def test_the_report_is_the_same_twice_and_numbers_what_it_shows(built):
         assert set(cited) == set(numbers)
         first = list(dict.fromkeys(number for number in cited if not number.startswith("A")))
         assert first == main
+    listed = re.findall(r"^(\d+)\. ", report.partition("## References")[2], re.M)
+    assert list(dict.fromkeys(re.findall(r"\[(\d+)](?!\()", report))) == listed and listed
     records = tables.contrasts(stats.groups(standards(3)))
     assert formatting.markdown(tables.TABLES["contrasts"], records) in report
 
