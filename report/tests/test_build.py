@@ -88,6 +88,39 @@ def test_the_report_in_the_repository_is_what_the_results_give(built, results, m
     assert "(not run yet)" not in (report + readme).decode(), "a template asks for a number by a wrong name"
 
 
+def test_what_the_report_says_in_words_is_what_its_tables_say(results):
+    """Where an interval of Conv-2 lies on one side of 0, how little a level's end changes the contrasts, and
+    in how much of Conv-2 Kaiming's weights are over 10% wider than Xavier's."""
+    report = " ".join((ROOT / "report" / "REPORT.md").read_text().split())
+    groups = stats.groups(results)
+    rows = [row for row in tables.by_density(groups) if row["study"] == "conv2" and row["density"] < 1]
+
+    def densities(contrast, side):
+        return [f"{100 * row['density']:.2g}" for row in rows
+                if (row[contrast].low > 0) - (row[contrast].high < 0) == side]
+
+    xavier, neither, kaiming = (densities("variance_scaling", side) for side in (-1, 0, 1))
+    normal, even, uniform = (densities("distribution", side) for side in (-1, 0, 1))
+    assert not normal and xavier + neither + kaiming == even + uniform  # in their order, without gaps
+    assert (f"Xavier is ahead from {xavier[0]} to {xavier[-1]}%, neither at {' and '.join(neither)}%, and "
+            f"Kaiming at {kaiming[0]}% and below; uniform weights are ahead from {uniform[0]}% down") in report
+    ends = {(row["study"], row["range"], row["accuracy_at"]): row for row in tables.endpoints(groups)}
+    for name, least in {"mnist": 0.01, "conv2": 0.04}.items():
+        assert f"by less than {least}" in report
+        later = [key for key in ends if key[0] == name and key[2] == "level's end"]
+        assert len(later) == 3
+        for key in later:
+            early = ends[*key[:2], "minimum of the validation loss"]
+            for contrast in ("variance_scaling", "distribution"):
+                assert abs(ends[key][contrast].mean - early[contrast].mean) < least
+    layers = [module.weight for module in models.layers(models.build("conv2", (3, 32, 32))).values()]
+    fans = [inits.fans(weight) for weight in layers]
+    wider = [weight.numel() for weight, (n_in, n_out) in zip(layers, fans)
+             if ((n_in + n_out) / n_in) ** 0.5 > 1.1]
+    share = sum(wider) / sum(weight.numel() for weight in layers)
+    assert f"Conv-2 only in layers that hold {100 * share:.1f}% of the weights" in report
+
+
 def test_every_table_and_figure_is_shown_or_asked_for():
     source = "".join(path.read_text() for path in (ROOT / "report").glob("*.md.j2"))
     for name, shown in {**tables.TABLES, **code_tables.TABLES}.items():
