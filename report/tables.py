@@ -435,7 +435,7 @@ def signs_on_conv2(groups: dict) -> list[dict]:
 def half_as_wide(groups: dict) -> list[dict]:
     """Conv-2: Xavier normal at half its width minus Xavier normal, paired by seed, in points; no test."""
     return on_conv2(groups, "xavier_normal@0.5", "xavier_normal", {
-        "10 and 11": ("conv2-first", range(10, 12)), "10 to 12": ("conv2-first", range(10, 13))})
+        "10 to 12": ("conv2-first", range(10, 13))})
 
 
 @table(names="study")
