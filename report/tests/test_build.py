@@ -102,8 +102,9 @@ def test_what_the_report_says_in_words_is_what_its_tables_say(results):
     xavier, neither, kaiming = (densities("variance_scaling", side) for side in (-1, 0, 1))
     normal, even, uniform = (densities("distribution", side) for side in (-1, 0, 1))
     assert not normal and xavier + neither + kaiming == even + uniform  # in their order, without gaps
-    assert (f"Xavier is ahead from {xavier[0]} to {xavier[-1]}%, neither at {' and '.join(neither)}%, and "
-            f"Kaiming at {kaiming[0]}% and below; uniform weights are ahead from {uniform[0]}% down") in report
+    assert (f"Xavier is ahead from {xavier[0]} to {xavier[-1]}%, neither at {' and '.join(neither)}%, "
+            f"and Kaiming at {kaiming[0]}% and below; uniform weights are ahead from {uniform[0]}% down"
+            ) in report
     ends = {(row["study"], row["range"], row["accuracy_at"]): row for row in tables.endpoints(groups)}
     for name, least in {"mnist": 0.01, "conv2": 0.04}.items():
         assert f"by less than {least}" in report
