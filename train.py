@@ -104,7 +104,7 @@ def parse(parser: Parser) -> argparse.Namespace:
     if args.precision == "auto":
         args.precision = "bf16" if convolutions and multiplies_bf16(args.device) else "fp32"
     elif args.precision == "bf16" and not multiplies_bf16(args.device):
-        runs.say("this processor emulates bf16, which takes many times as long as --precision fp32")
+        runs.say("bf16 seems to be emulated here, which takes many times as long as --precision fp32")
     return args
 
 
